@@ -172,9 +172,7 @@ class DpoSection(TrainingSection):
 
 
 class EvaluationSection(Sampling):
-    """What is measured after every round on the held-out seed."""
-
-    judgments: int = Field(3, ge=1, description="judgments an answer for the judge's accuracy")
+    """The answers to held-out prompts that are measured after every round."""
 
 
 class Config(Section):

@@ -41,6 +41,7 @@ class Message(BaseModel):
 
 
 Conversation = tuple[Message, ...]
+Finish = Literal["stop", "length"]
 
 
 def ask(text: str) -> Conversation:
@@ -68,7 +69,7 @@ class Response(Record):
     draw: int
     text: str
     num_tokens: int
-    finish: Literal["stop", "length"] = Field(description="stop: ended itself; length: cut off by the budget")
+    finish: Finish = Field(description="stop: ended itself; length: cut off by the budget")
 
 
 class Judgment(Record):
@@ -95,6 +96,8 @@ class Pair(Record):
     rejected: str
     chosen_score: float
     rejected_score: float
+    chosen_finish: Finish = Field(description="a text that was cut off is trained without an end token")
+    rejected_finish: Finish
 
 
 class Example(Record):

@@ -1,0 +1,1 @@
+"""Who writes text: one Protocol, several engines."""

@@ -1,0 +1,62 @@
+"""The Engine protocol: requests in, replies out, in any order."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from srlm.records import Conversation, Finish
+
+
+@dataclass(frozen=True)
+class Request:
+    """n samples of one conversation.
+
+    `seed` fixes all draws: sample i uses ``seed_for(seed, i)``, whatever it is batched with.
+    `prefix` is put into the assistant's mouth; it is not part of the reply. `stop` strings end a
+    reply and are cut off it. `next_tokens` asks for the probability of each given string as the
+    next token (its first token) after prompt and prefix, at temperature 1.
+    """
+
+    id: str
+    conversation: Conversation
+    purpose: Literal["prompt", "response", "judgment"]
+    seed: int
+    n: int = 1
+    temperature: float = 0.7
+    top_p: float = 0.9
+    max_tokens: int = 512
+    prefix: str = ""
+    stop: tuple[str, ...] = ()
+    next_tokens: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One sample: newly generated text only, without end token or stop string."""
+
+    request_id: str
+    draw: int
+    text: str
+    finish: Finish
+    num_tokens: int
+    num_prompt_tokens: int
+    probabilities: tuple[float, ...] = ()
+
+
+class Engine(Protocol):
+    """Writes text. `digest` changes with anything that changes what it writes."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
+        """n replies for every request, in any order.
+
+        Raises PromptTooLong when a prompt leaves no room for `max_tokens` new ones, and EngineError
+        for an empty conversation.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give memory back."""
+        ...

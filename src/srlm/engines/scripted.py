@@ -1,0 +1,73 @@
+"""Deterministic text without a model: to try a config, and to test a stage or a judge of your own.
+
+    ScriptedEngine()                                   plausible words, scores spread over 0 to 5
+    ScriptedEngine(lambda request, draw: "Score: 3")   whatever a test needs
+"""
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator, Sequence
+
+from srlm.engines.base import Reply, Request
+from srlm.errors import EngineError
+from srlm.records import seed_for
+
+WORDS = (
+    "amber bridge candle desert engine forest garden harbor island jacket kettle ladder meadow needle "
+    "orchard pepper quarry ribbon saddle temple umbrella valley window yellow zephyr acorn butter copper "
+    "dragon ember falcon ginger hammer indigo jungle lantern marble nectar oyster pillow river silver tunnel"
+).split()
+
+Script = Callable[[Request, int], str]
+
+
+class ScriptedEngine:
+    """Answers from a function of (request, draw); tokens are words."""
+
+    def __init__(self, script: Script | None = None, name: str = "scripted") -> None:
+        self._script = script or _words
+        self.digest = hashlib.sha256(name.encode()).hexdigest()
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
+        for request in requests:
+            if not any(message.content.strip() for message in request.conversation):
+                raise empty_conversation(request)
+            for draw in range(request.n):
+                yield self._reply(request, draw)
+
+    def _reply(self, request: Request, draw: int) -> Reply:
+        text = self._script(request, draw)
+        for stop in request.stop:
+            text = text.partition(stop)[0]
+        words = text.split(" ")
+        finish = "length" if len(words) > request.max_tokens else "stop"
+        even = 1 / (len(request.next_tokens) + 1)
+        return Reply(
+            request_id=request.id,
+            draw=draw,
+            text=" ".join(words[: request.max_tokens]),
+            finish=finish,  # type: ignore[arg-type]
+            num_tokens=min(len(words), request.max_tokens),
+            num_prompt_tokens=sum(len(message.content.split()) for message in request.conversation),
+            probabilities=tuple(even for _ in request.next_tokens),
+        )
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def empty_conversation(request: Request) -> EngineError:
+    """The error for a request with nothing in it."""
+    return EngineError(
+        f"request {request.id}",
+        "its conversation holds no text, so every answer would be noise",
+        "leave empty prompts out of the data",
+    )
+
+
+def _words(request: Request, draw: int) -> str:
+    chance = random.Random(seed_for(request.seed, draw))  # noqa: S311  not for security
+    text = " ".join(chance.choices(WORDS, k=chance.randint(6, 18))).capitalize()
+    if request.purpose == "judgment":
+        return f"{text}.\nScore: {chance.randint(0, 5)}"
+    return f"{text}."

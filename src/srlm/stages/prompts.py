@@ -1,0 +1,99 @@
+"""Step 1 of a round: the model writes new prompts from examples (paper, section 2.3).
+
+8-shot: 6 demonstrations from the seed set and 2 that a model wrote before, in shuffled order. Until
+two are there, seeds take their places. Attempts are bounded; the stage says what it got.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from srlm.config import PromptsSection
+from srlm.engines.base import Engine, Reply, Request
+from srlm.records import Example, Prompt, ask, content_id, seed_for
+from srlm.stages.filters import Pool, fault_of
+from srlm.store.blocks import Block, Resume
+from srlm.templates import fill, template
+
+
+def write_prompts(
+    section: PromptsSection,
+    engine: Engine,
+    seeds: Sequence[Example],
+    earlier: Sequence[Prompt] = (),
+    *,
+    seed: int = 0,
+    resume: Resume[Prompt] | None = None,
+) -> Iterator[Block[Prompt]]:
+    """Blocks of new prompts until `section.count` are kept or the attempts are used up.
+
+    `seeds` give the demonstrations; `earlier` are the prompts of past rounds, which new ones must not
+    repeat. Each block counts the candidates dropped, by reason.
+    """
+    resume = resume or Resume()
+    kept = list(resume.records)
+    pool = Pool(section.max_rouge, [item.prompt for item in seeds] + [item.text for item in [*earlier, *kept]])
+    attempts = resume.blocks * section.block
+    limit = section.count * section.max_attempts
+    while len(kept) < section.count and attempts < limit:
+        requests, shown = {}, {}
+        for attempt in range(attempts, min(attempts + section.block, limit)):
+            request, demonstrations = _request(section, seeds, [*earlier, *kept], attempt, seed)
+            requests[request.id], shown[request.id] = request, (demonstrations, attempt)
+        replies = {reply.request_id: reply for reply in engine.generate(list(requests.values()))}
+        candidates = [(key, clean_prompt(replies[key].text)) for key in requests]
+        new, counts = _filter(section, pool, candidates, replies)
+        new = new[: section.count - len(kept)]
+        block = [Prompt.of(text, *shown[key]) for key, text in new]
+        kept += block
+        attempts += len(requests)
+        yield Block(block, len(kept), section.count, Counter(counts, attempts=len(requests), kept=len(block)))
+
+
+def clean_prompt(text: str) -> str:
+    """The prompt alone: without a label, quotes or a second task (the paper's post-processing)."""
+    text = text.strip().removeprefix("Task:").strip()
+    return text[1:-1].strip() if len(text) > 2 and text[0] == text[-1] == '"' else text
+
+
+def _request(
+    section: PromptsSection, seeds: Sequence[Example], written: Sequence[Prompt], attempt: int, seed: int
+) -> tuple[Request, tuple[str, ...]]:
+    draw = seed_for(seed, "prompts", attempt, len(written))
+    chance = random.Random(draw)  # noqa: S311  not for security
+    own = chance.sample(written, min(section.generated_demonstrations, len(written)))
+    shots = section.demonstrations + section.generated_demonstrations - len(own)
+    picked = [(item.id, item.prompt) for item in chance.sample(seeds, min(shots, len(seeds)))]
+    picked += [(item.id, item.text) for item in own]
+    chance.shuffle(picked)
+    tasks = "\n".join(f"Task {number}: {text}" for number, (_, text) in enumerate(picked, 1))
+    next_number = str(len(picked) + 1)
+    text = fill(template("new_prompt"), count=str(len(picked)), tasks=tasks, next=next_number)
+    request = Request(
+        id=content_id("prompt request", draw, text),
+        conversation=ask(text),
+        purpose="prompt",
+        seed=draw,
+        temperature=section.temperature,
+        top_p=section.top_p,
+        max_tokens=section.max_tokens,
+        prefix=f"Task {next_number}:",
+        stop=("\nTask",),
+    )
+    return request, tuple(key for key, _ in picked)
+
+
+def _filter(
+    section: PromptsSection, pool: Pool, candidates: list[tuple[str, str]], replies: dict[str, Reply]
+) -> tuple[list[tuple[str, str]], Counter[str]]:
+    counts: Counter[str] = Counter()
+    fit = []
+    for key, text in candidates:
+        fault = "cut off" if replies[key].finish == "length" else fault_of(text, section)
+        if fault:
+            counts[f"dropped: {fault}"] += 1
+        else:
+            fit.append((key, text))
+    fresh = pool.keep_new([text for _, text in fit])
+    counts["dropped: too similar"] += fresh.count(False)
+    return [item for item, new in zip(fit, fresh, strict=True) if new], +counts

@@ -1,0 +1,94 @@
+"""JSONL record files: read lazily, appended in committed blocks, each line validated."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from srlm.errors import RunError
+from srlm.records import Record
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class Records(Generic[R]):
+    """A finished record file: iterate it as often as you like, a line at a time."""
+
+    path: Path
+    kind: type[R]
+    digest: str
+    num: int
+
+    def __iter__(self) -> Iterator[R]:
+        return read_records(self.path, self.kind)
+
+    def __len__(self) -> int:
+        return self.num
+
+
+def read_records(path: Path, kind: type[R]) -> Iterator[R]:
+    """The records of a file in order; raises RunError at a line that is not one."""
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield kind.model_validate_json(line)
+            except ValidationError as error:
+                raise RunError(
+                    f"{path}, line {number}",
+                    f"it is not a {kind.__name__}: {error.errors()[0]['msg']}",
+                    "the file was edited or made by another version: redo the step that writes it (--redo)",
+                ) from error
+
+
+class BlockWriter:
+    """Appends blocks to a file that was cut back to its last committed byte."""
+
+    def __init__(self, path: Path, committed: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("ab")
+        self._file.truncate(committed)
+        self._sha = _sha_of(path)
+        self.bytes = committed
+
+    def append(self, records: Iterable[Record]) -> int:
+        """Write and sync the records; returns how many there were."""
+        lines = [record.model_dump_json().encode() + b"\n" for record in records]
+        data = b"".join(lines)
+        self._file.write(data)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._sha.update(data)
+        self.bytes += len(data)
+        return len(lines)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything written."""
+        return self._sha.hexdigest()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _sha_of(path: Path) -> "hashlib._Hash":
+    sha = hashlib.sha256()
+    with path.open("rb") as data:
+        while piece := data.read(1 << 20):
+            sha.update(piece)
+    return sha
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small file so that a reader sees the old or the new text, whatever happens."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

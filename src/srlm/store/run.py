@@ -1,0 +1,339 @@
+"""A run's folder and the three kinds of steps in it: records, models, results.
+
+A step is done once, when the digest of everything that it was given is the same: its config
+section, the digests of its inputs, the seed. `NAME.step.json` beside its output holds that digest
+and how far it is; `"done": true` is written last. Records are committed block by block, so a
+killed run repeats at most the block it was in.
+"""
+
+import errno
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel
+
+from srlm import __version__
+from srlm.config import Config, flatten
+from srlm.errors import RunChanged, RunError, RunLocked
+from srlm.models import Model, folder_digest
+from srlm.records import Record
+from srlm.store.blocks import Block, Resume
+from srlm.store.jsonl import BlockWriter, Records, read_records, write_atomically
+
+R = TypeVar("R", bound=Record)
+State = dict[str, Any]
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "rapidfuzz", "pydantic", "gguf")
+
+
+class Progress(Protocol):
+    """Who watches a run: a terminal, a log, nobody."""
+
+    def begin(self, step: str, done: int, total: int) -> None: ...
+    def advance(self, step: str, done: int, total: int, note: str = "") -> None: ...
+    def end(self, step: str, state: State, skipped: bool) -> None: ...
+
+
+class Quiet:
+    """Watches in silence."""
+
+    def begin(self, step: str, done: int, total: int) -> None: ...
+    def advance(self, step: str, done: int, total: int, note: str = "") -> None: ...
+    def end(self, step: str, state: State, skipped: bool) -> None: ...
+
+
+class Run:
+    """One run's folder, open for writing. Make one with `open_run`."""
+
+    def __init__(self, folder: Path, config: Config, progress: Progress) -> None:
+        self.folder, self.config, self.progress = folder, config, progress
+
+    def records(
+        self,
+        step: str,
+        kind: type[R],
+        stage: Callable[..., Iterator[Block[R]]],
+        section: BaseModel,
+        *inputs: object,
+    ) -> Records[R]:
+        """The records of a stage: read when done, continued when begun, else made.
+
+        Calls ``stage(section, *inputs, seed=..., resume=...)`` and commits each block that it yields.
+        """
+        path = self.folder / f"{step}.jsonl"
+        state = self._begin(step, section, inputs)
+        if not state["done"]:
+            self._stream(step, path, kind, state, stage, section, inputs)
+        else:
+            self.progress.end(step, state, skipped=True)
+        return Records(path, kind, state["digest"], state["records"])
+
+    def model(
+        self, step: str, train: Callable[..., Path], section: BaseModel, *inputs: object
+    ) -> Model:
+        """The model that a training step leaves in ``M?/model``.
+
+        Calls ``train(section, *inputs, folder=..., seed=..., report=...)``, which resumes by itself
+        from the checkpoints in the folder and returns the folder of the finished model.
+        """
+        target = self.folder / Path(step).parent / "model"
+        state = self._begin(step, section, inputs)
+        if not state["done"]:
+            started = time.monotonic()
+            self.progress.begin(step, 0, 0)
+
+            def report(done: int, total: int, note: str) -> None:
+                self.progress.advance(step, done, total, note)
+
+            made = train(
+                section, *inputs, folder=self.folder / step, seed=self.config.seed, report=report
+            )
+            if target.exists():
+                shutil.rmtree(target)
+            made.rename(target)
+            self._finish(step, state, folder_digest(target), time.monotonic() - started)
+        self.progress.end(step, state, skipped=state["skipped"])
+        return Model(name=step.split("/")[0], path=target, digest=state["digest"])
+
+    def result(self, step: str, measure: Callable[..., dict[str, Any]], *inputs: object) -> dict[str, Any]:
+        """The figures that ``measure(*inputs)`` returns, kept as JSON."""
+        path = self.folder / f"{step}.json"
+        state = self._begin(step, None, inputs)
+        if not state["done"]:
+            started = time.monotonic()
+            self.progress.begin(step, 0, 0)
+            text = json.dumps(measure(*inputs), indent=1, ensure_ascii=False)
+            with _room(step):
+                write_atomically(path, text + "\n")
+            self._finish(step, state, _sha(text), time.monotonic() - started)
+        self.progress.end(step, state, skipped=state["skipped"])
+        values: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return values
+
+    def counts(self, step: str) -> dict[str, int]:
+        """What a stage counted beside its records."""
+        counts: dict[str, int] = self._state(step)["counts"]
+        return counts
+
+    def _stream(
+        self, step: str, path: Path, kind: type[R], state: State,
+        stage: Callable[..., Iterator[Block[R]]], section: BaseModel, inputs: tuple[object, ...],
+    ) -> None:
+        writer = BlockWriter(path, state["bytes"])
+        counts, started, before = Counter(state["counts"]), time.monotonic(), state["seconds"]
+        self.progress.begin(step, state["progress"][0], state["progress"][1])
+        resume: Resume[R] = Resume(state["blocks"], read_records(path, kind))
+        try:
+            for block in stage(section, *inputs, seed=self.config.seed, resume=resume):
+                with _room(step):
+                    state["records"] += writer.append(block.records)
+                    counts.update(block.counts)
+                    state.update(blocks=state["blocks"] + 1, bytes=writer.bytes, counts=dict(counts))
+                    state.update(progress=[block.done, block.total], seconds=before + time.monotonic() - started)
+                    self._save(step, state)
+                self.progress.advance(step, block.done, block.total)
+        finally:
+            writer.close()
+        self._finish(step, state, writer.digest, time.monotonic() - started)
+        self.progress.end(step, state, skipped=False)
+
+    def _begin(self, step: str, section: BaseModel | None, inputs: tuple[object, ...]) -> State:
+        given = _given(self.config, section, inputs)
+        state = self._state(step)
+        if state and state["given"] != given:
+            raise _changed(self.folder, step, state["given"], given)
+        if not state:
+            state = {"step": step, "number": len(list(_states(self.folder))), "done": False, "skipped": False}
+            state |= {"given": given, "blocks": 0, "records": 0, "bytes": 0, "counts": {}, "progress": [0, 0]}
+            state |= {"seconds": 0.0, "digest": None, "began": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+            with _room(step):
+                self._save(step, state)
+        return state | {"skipped": state["done"]}
+
+    def _finish(self, step: str, state: State, digest: str, seconds: float) -> None:
+        state.update(done=True, digest=digest, ended=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+        if not state["records"]:
+            state["seconds"] += seconds
+        with _room(step):
+            self._save(step, state)
+
+    def _state(self, step: str) -> State:
+        path = self.folder / f"{step}.step.json"
+        state: State = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        return state
+
+    def _save(self, step: str, state: State) -> None:
+        kept = {key: value for key, value in state.items() if key != "skipped"}
+        write_atomically(self.folder / f"{step}.step.json", json.dumps(kept, indent=1) + "\n")
+
+
+@contextmanager
+def open_run(
+    folder: Path, config: Config, origins: dict[str, str] | None = None,
+    progress: Progress | None = None, redo: str | None = None,
+) -> Iterator[Run]:
+    """A run that this process alone may write, new or continued.
+
+    `redo` forgets a step and all that were begun after it. Raises RunLocked when another process
+    holds the run, RunChanged when a config key or the version differs from what finished steps used.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunLocked(
+            f"run {folder}", "another process is working on it", "wait for it, or name another run with --name"
+        ) from error
+    try:
+        if redo:
+            forget(folder, redo)
+        _refuse_changes(folder, config)
+        with _room("run.json"):
+            saved = {"config": config.model_dump(mode="json"), "origins": origins or {}}
+            write_atomically(folder / "config.json", json.dumps(saved, indent=1) + "\n")
+            write_atomically(folder / "run.json", json.dumps(describe_machine(), indent=1) + "\n")
+        yield Run(folder, config, progress or Quiet())
+    finally:
+        lock.release()
+
+
+def forget(folder: Path, step: str) -> None:
+    """Remove a step and every step begun after it, so that they are made anew; raises RunError."""
+    states = sorted(_states(folder), key=lambda state: state["number"])
+    numbers = {state["step"]: state["number"] for state in states}
+    if step not in numbers:
+        raise RunError(f"--redo {step}", f"{folder} has no such step", f"take one of {', '.join(numbers) or 'none yet'}")
+    for state in states:
+        if state["number"] >= numbers[step]:
+            base = folder / state["step"]
+            for path in (base.with_name(f"{base.name}.jsonl"), base.with_name(f"{base.name}.json")):
+                path.unlink(missing_ok=True)
+            if base.name in {"sft", "dpo"}:
+                shutil.rmtree(base, ignore_errors=True)
+                shutil.rmtree(base.parent / "model", ignore_errors=True)
+            base.with_name(f"{base.name}.step.json").unlink()
+
+
+def run_states(folder: Path) -> list[State]:
+    """The state of every step that was begun, in order; raises RunError when there is no run."""
+    if not (folder / "run.json").is_file():
+        raise RunError(f"run {folder}", "there is no run in this folder", "see `srlm status` for the runs here")
+    return sorted(_states(folder), key=lambda state: state["number"])
+
+
+def describe_machine() -> dict[str, Any]:
+    """Versions and hardware, as recorded in every run."""
+    import psutil
+
+    return {
+        "srlm": __version__,
+        "git": _git_revision(),
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version_of(name))},
+        "system": platform.platform(),
+        "cpu": platform.processor() or platform.machine(),
+        "cores": psutil.cpu_count(logical=False) or psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpus": _gpus(),
+    }
+
+
+def _gpus() -> list[str]:
+    """Names of the NVIDIA GPUs, asked of the driver's tool, so that torch need not be loaded."""
+    tool = shutil.which("nvidia-smi")
+    if not tool:
+        return []
+    asked = subprocess.run([tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False)
+    return asked.stdout.split("\n")[:-1] if asked.returncode == 0 else []
+
+
+def _git_revision() -> str | None:
+    git = shutil.which("git")
+    if not git:
+        return None
+    asked = subprocess.run([git, "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or None
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _states(folder: Path) -> Iterator[State]:
+    for path in folder.glob("**/*.step.json"):
+        yield json.loads(path.read_text("utf-8"))
+
+
+def _given(config: Config, section: BaseModel | None, inputs: tuple[object, ...]) -> dict[str, Any]:
+    given: dict[str, Any] = {"seed": config.seed}
+    for name in type(config).model_fields:
+        if section is not None and getattr(config, name) is section:
+            given[name] = section.model_dump(mode="json")
+    given["inputs"] = [str(getattr(value, "digest", None) or _sha(repr(value))) for value in inputs]
+    return given
+
+
+def _refuse_changes(folder: Path, config: Config) -> None:
+    """Compare with what the begun steps were given, before any work starts."""
+    path = folder / "run.json"
+    begun = list(_states(folder))
+    if not path.exists() or not begun:
+        return
+    made_by = json.loads(path.read_text("utf-8"))["srlm"]
+    if made_by != __version__:
+        raise RunChanged(
+            f"run {folder}", f"it was made by srlm {made_by} and this is {__version__}",
+            f"install srlm {made_by} to continue it, or start another run with --name",
+        )
+    now = config.model_dump(mode="json")
+    for state in begun:
+        given = {key: value for key, value in state["given"].items() if key != "inputs"}
+        if any(now[key] != value for key, value in given.items()):
+            raise _changed(folder, state["step"], given, {key: now[key] for key in given})
+
+
+def _changed(folder: Path, step: str, before: dict[str, Any], after: dict[str, Any]) -> RunChanged:
+    old, new = flatten(before), flatten(after)
+    keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
+    what = [
+        "an input (the seed data, the model or an earlier step)" if key == "inputs"
+        else f"{key}: {old.get(key)!r} then, {new.get(key)!r} now"
+        for key in keys
+    ]
+    return RunChanged(
+        f"run {folder}, step {step}",
+        "it was made with other values: " + "; ".join(what),
+        f"set them back, start another run with --name, or remake this step and all after it with --redo {step}",
+    )
+
+
+@contextmanager
+def _room(step: str) -> Iterator[None]:
+    """Turn a full disk into an error that says what is safe."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise
+        raise RunError(
+            f"step {step}", f"the disk is full ({error.strerror})",
+            "make room and run the same command again: everything up to the last block is safe",
+        ) from error
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
