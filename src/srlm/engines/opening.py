@@ -1,0 +1,25 @@
+"""From a config section and a model to an engine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from srlm.config import EngineSection, LocalEngineSection
+from srlm.engines.base import Engine
+from srlm.engines.scripted import ScriptedEngine
+from srlm.models import Model
+
+
+@contextmanager
+def open_engine(section: EngineSection, model: Model, *, trust_remote_code: bool = False) -> Iterator[Engine]:
+    """The engine of a section for a model, closed at the end."""
+    engine: Engine
+    if isinstance(section, LocalEngineSection):
+        from srlm.engines.local import LocalEngine  # loads torch
+
+        engine = LocalEngine(section, model, trust_remote_code=trust_remote_code)
+    else:
+        engine = ScriptedEngine(name=f"scripted {model.digest}")
+    try:
+        yield engine
+    finally:
+        engine.close()

