@@ -170,7 +170,6 @@ def _checked_folder(folder: Path) -> Path:
 
 
 def _from_hub(reference: str, revision: str | None) -> Path:
-    import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -178,7 +177,7 @@ def _from_hub(reference: str, revision: str | None) -> Path:
         found = snapshot_download(reference, revision=revision, allow_patterns=HUB_FILES, etag_timeout=5)
     except HFValidationError as error:
         raise _unreachable(reference, "it is neither a path that exists nor a hub id (OWNER/NAME)") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise _unreachable(reference, f"the hub did not give it ({reason})") from error
     return _checked_folder(Path(found))

@@ -83,8 +83,8 @@ class Run:
     ) -> Model:
         """The model that a training step leaves in ``M?/model``.
 
-        Calls ``train(section, *inputs, folder=..., seed=..., report=...)``, which resumes by itself
-        from the checkpoints in the folder and returns the folder of the finished model.
+        Calls ``train(section, *inputs, folder=..., target=..., seed=..., report=...)``, which resumes
+        by itself from the checkpoints in the folder and leaves the finished model in the target.
         """
         target = self.folder / Path(step).parent / "model"
         state = self._begin(step, section, inputs)
@@ -95,12 +95,9 @@ class Run:
             def report(done: int, total: int, note: str) -> None:
                 self.progress.advance(step, done, total, note)
 
-            made = train(
-                section, *inputs, folder=self.folder / step, seed=self.config.seed, report=report
+            train(
+                section, *inputs, folder=self.folder / step, target=target, seed=self.config.seed, report=report
             )
-            if target.exists():
-                shutil.rmtree(target)
-            made.rename(target)
             self._finish(step, state, folder_digest(target), time.monotonic() - started)
         self.progress.end(step, state, skipped=state["skipped"])
         return Model(name=step.split("/")[0], path=target, digest=state["digest"])

@@ -1,0 +1,1 @@
+"""SFT and DPO on transformers.Trainer, in a child process that gives its memory back."""

@@ -1,0 +1,130 @@
+"""What the training process does with a job: encode, train, measure the held-out loss, save."""
+
+import json
+import shutil
+import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.utils import logging
+
+from srlm.config import TrainingSection
+from srlm.errors import TrainingError
+from srlm.models import load_tokenizer
+from srlm.records import Example, Pair
+from srlm.store.jsonl import read_records, write_atomically
+from srlm.training.batches import Tokens, collate, encode, micro_batches, training_order
+from srlm.training.dpo import TokenPair, dpo_micro_loss, pair_length, reference_logprobs
+from srlm.training.launch import TrainJob
+from srlm.training.policy import answer_logprobs, load_policy
+from srlm.training.sft import sft_micro_loss
+from srlm.training.trainer import LoopTrainer, Report, checkpoint_to_resume
+
+
+def train_job(job: TrainJob, report: Report) -> None:
+    """Train, resuming from the newest checkpoint, and leave the model in `job.target`."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    section: TrainingSection = job.dpo or job.sft  # type: ignore[assignment]  # one of them is set
+    tokenizer = load_tokenizer(job.model)
+    items, left_out = _items(job, section, tokenizer)
+    model = load_policy(job.model, section, trust_remote_code=job.trust_remote_code)
+    model.to("cuda" if section.device != "cpu" and torch.cuda.is_available() else "cpu")
+    before = _start_loss(job, section, model, tokenizer)
+    trainer = _trainer(job, section, model, items, tokenizer.pad_token_id, report)
+    checkpoint = checkpoint_to_resume(job.folder / "checkpoints")
+    started = time.monotonic()
+    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    summary = {
+        "items": len(items), "left_out_too_long": left_out, "steps": result.global_step,
+        "seconds": round(time.monotonic() - started, 1), "resumed_at": _step_of(checkpoint),
+        "heldout_loss_before": before, "heldout_loss": _heldout_loss(job, section, model, tokenizer),
+    }
+    write_atomically(job.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    _save(job, model, tokenizer)
+
+
+def _trainer(
+    job: TrainJob, section: TrainingSection, model: Any, items: list[Any], pad: int, report: Report
+) -> LoopTrainer:
+    autocast = lambda: _autocast(section, model)  # noqa: E731
+    if job.dpo:
+        path = job.folder / "reference.jsonl"
+        reference = reference_logprobs(path, model, items, pad, section.micro_tokens, autocast)
+        loss, length = dpo_micro_loss(items, reference, job.dpo.beta, pad, autocast), pair_length
+    else:
+        loss, length = sft_micro_loss(items, pad, autocast), lambda item: len(item.ids)
+
+    def split(batch: list[int]) -> list[list[int]]:
+        groups = micro_batches([length(items[index]) for index in batch], section.micro_tokens)
+        return [[batch[place] for place in group] for group in groups]
+
+    order = training_order(len(items), section.batch_size, section.epochs, job.seed)
+    return LoopTrainer(model, section, job.folder, job.seed, order, split, loss, report)
+
+
+def _items(job: TrainJob, section: TrainingSection, tokenizer: Any) -> tuple[list[Any], int]:
+    """Encoded examples or pairs, and how many were left out as too long."""
+    path, found = job.folder / "data.jsonl", []
+    items: list[Any] = []
+    if job.dpo:
+        for pair in read_records(path, Pair):
+            chosen = encode(tokenizer, pair.prompt, pair.chosen, pair.chosen_finish)
+            items.append(TokenPair(chosen, encode(tokenizer, pair.prompt, pair.rejected, pair.rejected_finish)))
+        found = [item for item in items if pair_length(item) <= 2 * section.max_length]
+    else:
+        items = [encode(tokenizer, item.prompt, item.response) for item in read_records(path, Example)]
+        found = [item for item in items if len(item.ids) <= section.max_length]
+    if not found:
+        raise TrainingError(
+            f"{len(items)} items in {path}", f"none fits max_length={section.max_length} tokens",
+            f"raise {job.kind}.max_length, or give shorter data",
+        )
+    return found, len(items) - len(found)
+
+
+def _start_loss(job: TrainJob, section: TrainingSection, model: Any, tokenizer: Any) -> float | None:
+    """Held-out loss of the start model, kept in a file for a resumed training."""
+    path = job.folder / "start.json"
+    if not path.exists():
+        write_atomically(path, json.dumps(_heldout_loss(job, section, model, tokenizer)))
+    loss: float | None = json.loads(path.read_text())
+    return loss
+
+
+@torch.no_grad()
+def _heldout_loss(job: TrainJob, section: TrainingSection, model: Any, tokenizer: Any) -> float | None:
+    """Mean negative log-likelihood a target token of the held-out instruction answers."""
+    model.eval()
+    examples = read_records(job.folder / "heldout.jsonl", Example)
+    items: list[Tokens] = [encode(tokenizer, item.prompt, item.response) for item in examples]
+    items = [item for item in items if len(item.ids) <= section.max_length]
+    total = 0.0
+    for group in micro_batches([len(item.ids) for item in items], section.micro_tokens):
+        batch = collate([items[index] for index in group], tokenizer.pad_token_id).to(model.device)
+        total -= float(answer_logprobs(model, batch, _autocast(section, model)).sum())
+    return total / sum(item.num_targets for item in items) if items else None
+
+
+def _autocast(section: TrainingSection, model: Any) -> AbstractContextManager[Any]:
+    if section.precision == "float32":
+        return nullcontext()
+    return torch.autocast(model.device.type, dtype=torch.bfloat16)
+
+
+def _save(job: TrainJob, model: Any, tokenizer: Any) -> None:
+    """Merged weights as safetensors, under their final name only when whole."""
+    made = job.target.with_name(f".{job.target.name}.tmp")
+    shutil.rmtree(made, ignore_errors=True)
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload(safe_merge=True)
+    model.config.use_cache = True
+    model.save_pretrained(made)
+    tokenizer.save_pretrained(made)
+    made.rename(job.target)
+
+
+def _step_of(checkpoint: Path | None) -> int:
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0

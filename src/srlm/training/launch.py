@@ -1,0 +1,142 @@
+"""Training in a child process: a JSON job in, figures on the way, a model folder out.
+
+The parent calls `run_job`; the child is ``python -m srlm.training.launch JOB.json``. It ends when
+its parent does, and waits for a predecessor that has not ended yet. It resumes by itself from the
+newest checkpoint.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict
+
+from srlm.config import DpoSection, SftSection
+from srlm import errors
+from srlm.errors import SrlmError, TrainingError
+from srlm.models import Model
+from srlm.records import Example, Pair, Record
+from srlm.store.jsonl import write_atomically
+
+
+class TrainJob(BaseModel):
+    """All that a training process needs to know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["sft", "dpo"]
+    model: Path
+    folder: Path
+    target: Path
+    seed: int
+    sft: SftSection | None = None
+    dpo: DpoSection | None = None
+    trust_remote_code: bool = False
+
+
+def train_sft(
+    section: SftSection, model: Model, examples: Sequence[Example], heldout: Sequence[Example],
+    *, folder: Path, target: Path, seed: int = 0, report: Any = None,
+) -> Path:
+    """M1: `model` trained on IFT and EFT examples, saved in `target` (section 2.2).
+
+    `folder` gets log.jsonl, summary.json and, on the way, checkpoints. Raises TrainingError.
+    """
+    job = TrainJob(kind="sft", model=model.path, folder=folder, target=target, seed=seed, sft=section)
+    return _train(job, examples, heldout, report)
+
+
+def train_dpo(
+    section: DpoSection, model: Model, pairs: Iterable[Pair], heldout: Sequence[Example],
+    *, folder: Path, target: Path, seed: int = 0, report: Any = None,
+) -> Path:
+    """M(t+1): `model` trained by DPO with itself as reference, saved in `target` (section 2.4)."""
+    job = TrainJob(kind="dpo", model=model.path, folder=folder, target=target, seed=seed, dpo=section)
+    return _train(job, pairs, heldout, report)
+
+
+def _train(job: TrainJob, data: Iterable[Record], heldout: Iterable[Record], report: Any) -> Path:
+    if not job.target.exists():
+        job.folder.mkdir(parents=True, exist_ok=True)
+        for name, records in (("data", data), ("heldout", heldout)):
+            text = "".join(record.model_dump_json() + "\n" for record in records)
+            write_atomically(job.folder / f"{name}.jsonl", text)
+        write_atomically(job.folder / "job.json", job.model_dump_json(indent=1) + "\n")
+        run_job(job.folder / "job.json", report)
+    shutil.rmtree(job.folder / "checkpoints", ignore_errors=True)
+    return job.target
+
+
+def run_job(path: Path, report: Any = None) -> None:
+    """Run a job in a child process until it ends; raises what it raised, or TrainingError."""
+    command = [sys.executable, "-m", "srlm.training.launch", str(path)]
+    noise = path.parent / "stderr.txt"
+    with noise.open("w") as stderr, subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
+    ) as child:
+        failure = None
+        try:
+            for line in child.stdout or ():
+                message = json.loads(line)
+                if "error" in message:
+                    failure = getattr(errors, message["error"])(*message["parts"])
+                elif report:
+                    report(message["done"], message["total"], message["note"])
+        except BaseException:
+            child.kill()
+            raise
+    if failure:
+        raise failure
+    if child.returncode:
+        raise _crashed(path, child.returncode, noise)
+
+
+def _crashed(path: Path, status: int, noise: Path) -> TrainingError:
+    last = (noise.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+    if status == -9:
+        return TrainingError(
+            f"training of {path.parent}", "its process was killed, most likely because memory ran out",
+            "lower micro_tokens, or set gradient_checkpointing=true; then run the same command again, which goes on "
+            "from the last checkpoint",
+        )
+    return TrainingError(
+        f"training of {path.parent}", f"its process ended with status {status}: {last}",
+        f"read {noise}; the run goes on from the last checkpoint when started again",
+    )
+
+
+def main(path: str) -> None:
+    """The child's side of `run_job`."""
+    job = TrainJob.model_validate_json(Path(path).read_text("utf-8"))
+    channel = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints is noise, not a message
+
+    def send(**message: Any) -> None:
+        print(json.dumps(message), file=channel, flush=True)
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        with FileLock(job.folder / ".lock", timeout=60):
+            from srlm.training.jobs import train_job  # loads torch
+
+            train_job(job, lambda done, total, note: send(done=done, total=total, note=note))
+    except SrlmError as error:
+        send(error=type(error).__name__, parts=[error.given, error.why, error.todo])
+        raise SystemExit(1) from None
+
+
+def _end_with_parent() -> None:
+    """The parent holds our standard input open as long as it lives."""
+    sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,153 @@
+"""transformers.Trainer with our order of batches, our micro-batches and our losses.
+
+One item of the data loader is one whole optimiser batch, in the order that `training_order` fixed.
+`training_step` cuts it into micro-batches that fit the memory; each contributes its exact share of
+the batch's loss, so their number changes nothing but memory. Dropout is seeded by the step.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import rotate_checkpoints
+
+from srlm.config import TrainingSection
+from srlm.records import seed_for
+
+Metrics = dict[str, float]
+MicroLoss = Callable[[Any, list[int]], tuple[Tensor, Metrics]]
+"""(model, item indices) of one micro-batch to its share of the loss and its sums of metrics."""
+
+Report = Callable[[int, int, str], None]
+
+
+class Order(Dataset[list[int]]):
+    """The optimiser batches of the whole training, as lists of item indices."""
+
+    def __init__(self, batches: list[list[int]]) -> None:
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> list[int]:
+        return self._batches[index]
+
+
+class LoopTrainer(Trainer):
+    """Trains on `order` with `split` (indices to micro-batches) and `loss` (their shares)."""
+
+    def __init__(
+        self, model: Any, section: TrainingSection, folder: Path, seed: int, order: list[list[int]],
+        split: Callable[[list[int]], list[list[int]]], loss: Callable[[list[int]], MicroLoss], report: Report,
+    ) -> None:
+        super().__init__(
+            model=model,
+            args=_arguments(section, folder, seed, len(order)),
+            train_dataset=Order(order),
+            callbacks=[LogFile(folder / "log.jsonl", report)],
+        )
+        self.remove_callback(PrinterCallback)
+        self._split, self._loss, self._seed = split, loss, seed
+        self._metrics: Metrics = {}
+
+    def get_train_dataloader(self) -> DataLoader[list[int]]:
+        loader: DataLoader[list[int]] = DataLoader(self.train_dataset, batch_size=1, collate_fn=lambda one: one[0])
+        prepared: DataLoader[list[int]] = self.accelerator.prepare(loader)
+        return prepared
+
+    def training_step(self, model: Any, inputs: list[int], num_items_in_batch: Any = None) -> Tensor:
+        """Backward passes of one optimiser batch; returns its loss."""
+        torch.manual_seed(seed_for(self._seed, "dropout", self.state.global_step))
+        model.train()
+        loss_of = self._loss(inputs)
+        total = torch.zeros((), device=self.args.device)
+        for group in self._split(inputs):
+            loss, metrics = loss_of(model, group)
+            self.accelerator.backward(loss)
+            total += loss.detach()
+            for name, value in metrics.items():
+                self._metrics[name] = self._metrics.get(name, 0.0) + value
+        return total
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            logs |= self._metrics
+            self._metrics = {}
+        super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """A checkpoint appears under its name only when it is whole (Trainer writes in place)."""
+        self._partial, limit = True, self.args.save_total_limit
+        self.args.save_total_limit = None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._partial, self.args.save_total_limit = False, limit
+        name = f"checkpoint-{self.state.global_step}"
+        out = Path(str(self.args.output_dir))
+        os.replace(out / ".partial" / name, out / name)
+        rotate_checkpoints(output_dir=str(out), save_total_limit=limit)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        out = str(self.args.output_dir)
+        return os.path.join(out, ".partial") if getattr(self, "_partial", False) else out
+
+
+class LogFile(TrainerCallback):
+    """Appends each step's figures to a JSONL file and reports them."""
+
+    def __init__(self, path: Path, report: Report) -> None:
+        self._path, self._report = path, report
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Forget the steps after the checkpoint: they are done again."""
+        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
+        self._path.write_text("".join(line + "\n" for line in kept))
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if not logs or "loss" not in logs:
+            return
+        figures = {"step": state.global_step} | {k: v for k, v in logs.items() if k != "epoch"}
+        with self._path.open("a") as file:
+            file.write(json.dumps(figures) + "\n")
+        self._report(state.global_step, state.max_steps, f"loss {logs['loss']:.3f}")
+
+
+def checkpoint_to_resume(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a training folder, or None."""
+    found = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _arguments(section: TrainingSection, folder: Path, seed: int, num_steps: int) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        num_train_epochs=1,
+        per_device_train_batch_size=1,
+        learning_rate=section.learning_rate,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr": section.min_learning_rate},
+        warmup_steps=round(section.warmup * num_steps),
+        weight_decay=section.weight_decay,
+        max_grad_norm=section.max_grad_norm,
+        bf16=section.precision == "bfloat16",
+        use_cpu=section.device == "cpu" or (section.device == "auto" and not torch.cuda.is_available()),
+        gradient_checkpointing=section.gradient_checkpointing,
+        save_strategy="steps",
+        save_steps=section.save_steps,
+        save_total_limit=1,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        seed=seed % 2**32,
+    )
