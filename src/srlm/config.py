@@ -171,8 +171,10 @@ class DpoSection(TrainingSection):
     beta: float = Field(0.1, gt=0, description="strength of the pull to the reference (paper: 0.1)")
 
 
-class EvaluationSection(Sampling):
+class EvaluationSection(ResponsesSection):
     """The answers to held-out prompts that are measured after every round."""
+
+    samples: int = Field(1, ge=1, description="answers a held-out prompt")
 
 
 class Config(Section):

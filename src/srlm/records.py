@@ -68,7 +68,7 @@ class Response(Record):
     prompt: str
     draw: int
     text: str
-    num_tokens: int
+    num_tokens: int = Field(description="new tokens; 0 for a text that a person wrote")
     finish: Finish = Field(description="stop: ended itself; length: cut off by the budget")
 
 

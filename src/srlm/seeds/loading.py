@@ -1,0 +1,201 @@
+"""Read the two JSONL forms of seed data; every bad line is named, none is dropped.
+
+Instructions, one object a line:
+
+    {"prompt": "...", "response": "...", "category": "...", "split": "train"}
+
+Ranked answers, one object a line; scores are whole numbers from 0 to 5, and a justification is the
+reasoning that the judge learns to write before the score:
+
+    {"prompt": "...", "answers": [{"text": "...", "score": 4, "justification": "..."}, ...]}
+
+`category`, `split` (train or heldout), `rank` (0 = best) and `justification` may be left out. Without
+a split, the prompt's own content decides, so a prompt stays on its side when the file grows.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from srlm.config import SeedSection
+from srlm.errors import DataError
+from srlm.records import Example, Prompt, content_id, seed_for
+
+Split = Literal["train", "heldout"]
+SHOWN_LINES = 20
+
+
+class Line(BaseModel):
+    """What both forms share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str = Field(min_length=1)
+    category: str | None = None
+    split: Split | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Line":
+        if not self.prompt.strip():
+            raise ValueError("the prompt is empty")
+        return self
+
+
+class Instruction(Line):
+    """A prompt and a good answer to it (IFT)."""
+
+    response: str = Field(min_length=1)
+
+
+class RankedAnswer(BaseModel):
+    """An answer that a person scored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str
+    score: int = Field(ge=0, le=5)
+    rank: int | None = Field(None, ge=0, description="0 = best")
+    justification: str = ""
+
+
+class RankedPrompt(Line):
+    """A prompt with answers of different quality (EFT)."""
+
+    answers: tuple[RankedAnswer, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _ranks_follow_scores(self) -> "RankedPrompt":
+        ranked = [answer for answer in self.answers if answer.rank is not None]
+        for one in ranked:
+            for other in ranked:
+                if one.rank < other.rank and one.score < other.score:  # type: ignore[operator]
+                    raise ValueError(f"rank {one.rank} has score {one.score}, below rank {other.rank} with {other.score}")
+        if len({answer.text.strip() for answer in self.answers}) < len(self.answers):
+            raise ValueError("two answers are the same text")
+        return self
+
+
+L = TypeVar("L", bound=Line)
+
+
+@dataclass(frozen=True)
+class SeedSet:
+    """Human seed data in its train and held-out parts."""
+
+    instructions: list[Example]
+    heldout_instructions: list[Example]
+    ranked: list[RankedPrompt]
+    heldout_ranked: list[RankedPrompt]
+    digest: str
+
+    def heldout_prompts(self) -> list[Prompt]:
+        """Every held-out prompt, of both forms, to answer in the evaluation."""
+        texts = [item.prompt for item in [*self.heldout_instructions, *self.heldout_ranked]]
+        return [Prompt.of(text, (), 0) for text in dict.fromkeys(texts)]
+
+
+def load_seed(section: SeedSection) -> SeedSet:
+    """The seed set of a config; raises DataError that names every bad line of both files."""
+    instructions, one = _read(section.instructions, "instructions", Instruction)
+    ranked, other = _read(section.ranked, "ranked", RankedPrompt)
+    _refuse_shared(section, {line.prompt for line in instructions}, ranked)
+    examples = [(line, _example(line)) for line in instructions]
+    sides = {side: [item for line, item in examples if _side(line, section) == side] for side in ("train", "heldout")}
+    judged = {side: [line for line in ranked if _side(line, section) == side] for side in ("train", "heldout")}
+    if not sides["train"] or not judged["train"]:
+        raise DataError(
+            f"seed data {section.instructions}, {section.ranked}", "no line is left to train on",
+            "give more lines, mark some with \"split\": \"train\", or lower data.heldout",
+        )
+    return SeedSet(
+        sides["train"], sides["heldout"], judged["train"], judged["heldout"],
+        hashlib.sha256(f"{one} {other} {section.heldout}".encode()).hexdigest(),
+    )
+
+
+def _example(line: Instruction) -> Example:
+    key = content_id("ift", line.prompt, line.response)
+    return Example(id=key, kind="ift", prompt=line.prompt, response=line.response)
+
+
+def _side(line: Line, section: SeedSection) -> Split:
+    if line.split:
+        return line.split
+    return "heldout" if seed_for("split", line.prompt) / 2**63 < section.heldout else "train"
+
+
+def _read(source: str, builtin: str, kind: type[L]) -> tuple[list[L], str]:
+    """The lines of a file or of a built-in part, and the SHA-256 of its bytes."""
+    if source == "builtin":
+        with as_file(files("srlm").joinpath("seeds", "builtin", f"{builtin}.jsonl")) as path:
+            data = path.read_bytes()
+    else:
+        try:
+            data = Path(source).expanduser().read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"data.{builtin}={source}", f"it cannot be read ({error.strerror})",
+                "give the path of a JSONL file, or `builtin`",
+            ) from error
+    lines: list[L] = []
+    faults: list[str] = []
+    for number, text in _numbered(data):
+        try:
+            lines.append(kind.model_validate(_object(text)))
+        except (ValueError, ValidationError) as error:
+            faults.append(f"line {number}: {_reason(error)}")
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        if line.prompt in seen:
+            faults.append(f"prompt {line.prompt[:60]!r} stands twice")
+        seen[line.prompt] = number
+    _refuse(source, faults, len(lines), builtin)
+    return lines, hashlib.sha256(data).hexdigest()
+
+
+def _numbered(data: bytes) -> Iterator[tuple[int, bytes]]:
+    for number, line in enumerate(data.splitlines(), 1):
+        if line.strip():
+            yield number, line
+
+
+def _object(text: bytes) -> Any:
+    try:
+        return json.loads(text.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 ({error.reason})") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error.msg} at column {error.colno})") from error
+
+
+def _reason(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'line'}: {item['msg']}" for item in error.errors())
+    return str(error)
+
+
+def _refuse(source: str, faults: list[str], num_good: int, form: str) -> None:
+    if faults or not num_good:
+        shown = faults[:SHOWN_LINES] + ([f"... and {len(faults) - SHOWN_LINES} more"] if len(faults) > SHOWN_LINES else [])
+        raise DataError(
+            f"data.{form}={source}: {len(faults)} bad of {num_good + len(faults)} lines\n    " + "\n    ".join(shown),
+            "a line that is dropped silently changes what the model learns" if faults else "the file holds no lines",
+            "mend the lines; the two forms are in docs/the-loop.md, section Seed data",
+        )
+
+
+def _refuse_shared(section: SeedSection, instructions: set[str], ranked: list[RankedPrompt]) -> None:
+    shared = [line.prompt for line in ranked if line.prompt in instructions]
+    if shared:
+        listed = "\n    ".join(repr(prompt[:80]) for prompt in shared[:SHOWN_LINES])
+        raise DataError(
+            f"{len(shared)} prompts stand in both {section.instructions} and {section.ranked}:\n    {listed}",
+            "a judge that is tested on prompts it was trained to answer looks better than it is (section 2.1)",
+            "leave each out of one of the two files",
+        )
