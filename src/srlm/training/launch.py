@@ -89,6 +89,7 @@ def run_job(path: Path, report: Any = None) -> None:
                     failure = getattr(errors, message["error"])(*message["parts"])
                 elif report:
                     report(message["done"], message["total"], message["note"])
+            child.wait()  # before its standard input closes, which would end it
         except BaseException:
             child.kill()
             raise
