@@ -1,0 +1,56 @@
+"""Write report.md and report.html; everything that a model wrote is escaped."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from srlm.report.collect import Page, collect
+
+WIDTH, HEIGHT = 300, 90
+
+
+def write_report(folder: Path) -> tuple[Path, Path]:
+    """Markdown and HTML pages in ``folder/report``; raises RunError when there is no run."""
+    page = collect(folder)
+    out = folder / "report"
+    out.mkdir(exist_ok=True)
+    for name in ("report.md", "report.html"):
+        (out / name).write_text(render(page, name), "utf-8")
+    return out / "report.md", out / "report.html"
+
+
+def render(page: Page, name: str) -> str:
+    """The text of ``report.md`` or ``report.html``."""
+    environment = Environment(
+        loader=PackageLoader("srlm", "report"), autoescape=name.endswith(".html"),
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "number": _number, "quote": _quote}
+    return environment.get_template(f"{name}.jinja").render(page=page, curve=curve)
+
+
+def curve(log: list[dict[str, float]], key: str) -> str:
+    """The points of an SVG polyline of one figure over the steps, in a box of 300 by 90."""
+    values = [line[key] for line in log if key in line]
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    across = WIDTH / max(len(values) - 1, 1)
+    return " ".join(
+        f"{index * across:.1f},{HEIGHT - 8 - (value - low) / ((high - low) or 1) * (HEIGHT - 16):.1f}"
+        for index, value in enumerate(values)
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _number(value: Any, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def _quote(text: str) -> str:
+    """A Markdown block that no text inside can leave: indented four spaces."""
+    return "\n".join("    " + line for line in text.splitlines()) or "    (empty)"
