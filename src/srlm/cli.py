@@ -1,0 +1,215 @@
+"""The command line: parse, call one function, print."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from srlm.errors import SrlmError
+
+RUNS = Path("runs")
+runs_option = click.option(
+    "--runs", type=click.Path(path_type=Path, file_okay=False), default=RUNS, show_default=True, help="Folder of all runs."
+)
+
+
+class Commands(click.Group):
+    """Prints our errors as messages, and says what is safe after Ctrl-C."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SrlmError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo(
+                "\nStopped. Every finished block and checkpoint is safe; the same command goes on from there.", err=True
+            )
+            ctx.exit(130)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="srlm")
+def main() -> None:
+    """Self-rewarding language models: M0 to M3 by judging one's own answers.
+
+    A RECIPE is a built-in name (see `srlm recipes`) or a YAML file. OVERRIDES are section.key=value.
+    """
+
+
+@main.command()
+@click.argument("recipe")
+@click.argument("overrides", nargs=-1)
+@click.option("--name", help="Name of the run; the recipe's own by default.")
+@runs_option
+@click.option("--redo", metavar="STEP", help="Remake a step, such as M2/pairs, and all after it.")
+@click.option("--json", "json_lines", is_flag=True, help="Progress as JSON lines.")
+def run(recipe: str, overrides: tuple[str, ...], name: str | None, runs: Path, redo: str | None, json_lines: bool) -> None:
+    """Train M1, M2, M3 ... or go on with a run that was stopped."""
+    from rich.console import Console
+
+    from srlm.config import load
+    from srlm.console import watcher
+    from srlm.loop import run_loop
+    from srlm.report import write_report
+    from srlm.store.jsonl import write_atomically
+    from srlm.store.run import open_run
+
+    loaded = load(recipe, overrides)
+    folder = runs / (name or Path(recipe).stem)
+    with watcher(Console(), json_lines=json_lines) as progress, open_run(
+        folder, loaded.config, loaded.origins, progress, redo
+    ) as opened:
+        outcome = run_loop(loaded.config, opened)
+        write_atomically(folder / "outcome.json", json.dumps({"verdict": outcome.verdict}, indent=1) + "\n")
+    markdown, page = write_report(folder)
+    if json_lines:
+        click.echo(json.dumps({"event": "outcome", "verdict": outcome.verdict, "report": str(page)}))
+        return
+    click.echo(f"\n{outcome.verdict}\n")
+    click.echo(f"  models   {folder}/M*/model")
+    click.echo(f"  report   {page}  (and {markdown.name})")
+    click.echo(f"  talk     srlm chat {outcome.model.path.parent} --against {folder}/M1")
+
+
+@main.command()
+@click.argument("name", required=False)
+@runs_option
+def status(name: str | None, runs: Path) -> None:
+    """Every run, or every step of one with counts, rate and time left."""
+    from srlm.store.run import run_states
+
+    if name is None:
+        found = sorted(path.parent for path in runs.glob("*/run.json"))
+        for folder in found:
+            states = run_states(folder)
+            last = next((state["step"] for state in states if not state["done"]), "all begun steps done")
+            click.echo(f"{folder.name:<24}{sum(state['done'] for state in states):>3} steps done   {last}")
+        if not found:
+            click.echo(f"No runs in {runs}/ yet. Start one: srlm run smollm2")
+        return
+    for state in run_states(_run_folder(name, runs)):
+        click.echo(_status_line(state, _run_folder(name, runs)))
+
+
+@main.command()
+def recipes() -> None:
+    """The built-in recipes and what each is for."""
+    from srlm.config import recipe_names, recipe_text
+
+    for name in recipe_names():
+        comment = [line.lstrip("# ") for line in recipe_text(name).splitlines()[:3] if line.startswith("#")]
+        click.echo(f"{name:<14}{comment[0]}")
+
+
+@main.command()
+@click.argument("recipe")
+@click.argument("overrides", nargs=-1)
+def config(recipe: str, overrides: tuple[str, ...]) -> None:
+    """The resolved values of a recipe, and where each came from."""
+    from srlm.config import flatten, load
+
+    loaded = load(recipe, overrides)
+    for key, value in flatten(loaded.config.model_dump()).items():
+        click.echo(f"{key:<36}{'' if value is None else value!s:<28}{loaded.origins[key]}")
+
+
+@main.command()
+@click.argument("recipe")
+@click.argument("overrides", nargs=-1)
+@click.option("--calibrate/--no-calibrate", "calibrated", default=True, help="Measure this machine's rates first.")
+def plan(recipe: str, overrides: tuple[str, ...], calibrated: bool) -> None:
+    """What a run will cost: steps, generations, tokens, time, disk, memory."""
+    from srlm.config import load
+    from srlm.plan import disk_gib, memory_gib, plan
+
+    loaded = load(recipe, overrides).config
+    found = plan(loaded, calibrated=calibrated)
+    rates, parameters = found["rates"], found["parameters"]
+    click.echo(f"{'step':<26}{'items':>8}{'generations':>13}{'read':>13}{'written':>13}{'trained':>13}{'minutes':>9}")
+    for step in found["steps"]:
+        minutes = f"{rates.seconds(step) / 60:.1f}" if rates else "-"
+        numbers = f"{step.items:>8,}{step.generations:>13,}{step.prefill:>13,}{step.written:>13,}{step.trained:>13,}"
+        click.echo(f"{step.name:<26}{numbers}{minutes:>9}")
+    click.echo("\nRead, written and trained are tokens, at most: every budget is taken as used up.")
+    if rates:
+        total = sum(rates.seconds(step) for step in found["steps"]) / 60
+        click.echo(f"Time at most {total:.0f} minutes, at {rates.prefill:.0f} tokens/s read, {rates.written:.0f} written, "
+                   f"{rates.trained:.0f} trained, measured here just now.")
+    if parameters:
+        memory = max(memory_gib(parameters, loaded.sft), memory_gib(parameters, loaded.dpo))
+        click.echo(f"{parameters / 1e6:,.0f} million weights: disk about {disk_gib(parameters, loaded):.1f} GiB, "
+                   f"memory of the training process about {memory:.1f} GiB.")
+    if found["missing"]:
+        click.echo(f"Time, disk and memory are not estimated: {found['missing']}")
+    elif not rates:
+        click.echo("Time is not estimated: nothing was calibrated.")
+
+
+@main.command()
+@click.argument("name")
+@runs_option
+def report(name: str, runs: Path) -> None:
+    """Write the report of a run, finished or not: Markdown and HTML."""
+    from srlm.report import write_report
+
+    for path in write_report(_run_folder(name, runs)):
+        click.echo(str(path))
+
+
+@main.command()
+@click.argument("model")
+@click.option("--against", metavar="MODEL", help="A second model, side by side.")
+@click.option("--temperature", default=0.7, show_default=True)
+@click.option("--max-tokens", default=256, show_default=True)
+def chat(model: str, against: str | None, temperature: float, max_tokens: int) -> None:
+    """Talk with a model: runs/NAME/M2, a folder, a .gguf file, a hub id or a built-in name."""
+    from rich.console import Console
+
+    from srlm.chat import chat as talk
+    from srlm.config import Sampling
+
+    console = Console()
+    sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
+    if sys.stdin.isatty():
+        console.print("[dim]/new forgets the conversation, Ctrl-D ends.[/dim]")
+    talk([model, *([against] if against else [])], sampling, _reader(), console)
+
+
+def _reader() -> Callable[[], str | None]:
+    def read() -> str | None:
+        if not sys.stdin.isatty():
+            return sys.stdin.readline().rstrip("\n") or None
+        try:
+            return input("\n> ")
+        except EOFError:
+            return None
+
+    return read
+
+
+def _run_folder(name: str, runs: Path) -> Path:
+    return Path(name) if (Path(name) / "run.json").is_file() else runs / name
+
+
+def _status_line(state: dict[str, Any], folder: Path) -> str:
+    from srlm.console import summary
+
+    done, total = state["progress"]
+    log = folder / state["step"] / "log.jsonl"
+    if not total and log.exists():
+        done = len(log.read_text("utf-8").splitlines())
+    mark = "done" if state["done"] else "open"
+    rate = done / state["seconds"] if state["seconds"] and total else 0.0
+    count = f"{done}/{total}" if total else (f"{done} steps" if done else "")
+    speed = f"{rate:.2f}/s" if rate else ""
+    left = f"{(total - done) / rate:.0f} s left" if rate and not state["done"] else f"{state['seconds']:.0f} s"
+    return f"{mark}  {state['step']:<26}{count:>12}{speed:>10}{left:>14}  {summary(state)}".rstrip()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""What a recipe will cost before it runs: steps, generations, tokens, time, disk, memory.
+
+Token counts are upper bounds from budgets; the time uses rates measured on this machine with the
+recipe's own model in a few seconds. Without the model, or without calibration, time is left out.
+"""
+
+import math
+import subprocess
+import sys
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from srlm.config import Config, LocalEngineSection, TrainingSection
+from srlm.errors import ModelError
+from srlm.judging.eft import eft_examples
+from srlm.judging.rubric import judge_conversation
+from srlm.models import Model, resolve
+from srlm.seeds import SeedSet, load_seed
+
+CHARACTERS_A_TOKEN = 4.0
+JUDGE_TOKENS = math.ceil(len(judge_conversation("", "")[0].content) / CHARACTERS_A_TOKEN)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step's work. Tokens are upper bounds: `prefill` read once, `written` new, `trained` seen."""
+
+    name: str
+    items: int
+    generations: int = 0
+    prefill: int = 0
+    written: int = 0
+    trained: int = 0
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Tokens a second on this machine."""
+
+    prefill: float
+    written: float
+    trained: float
+
+    def seconds(self, step: Step) -> float:
+        return step.prefill / self.prefill + step.written / self.written + step.trained / self.trained
+
+
+def plan_steps(config: Config, seed: SeedSet) -> list[Step]:
+    """Every step of the run with its work, if every attempt and every response uses its budget."""
+    examples = [*seed.instructions, *eft_examples(seed.ranked)]
+    sft = sum(_tokens(item.prompt + item.response) for item in examples)
+    steps = [Step("M1/sft", len(examples), trained=round(sft * config.sft.epochs))]
+    steps += _evaluation(config, seed, "M0") + _evaluation(config, seed, "M1")
+    for t in range(2, config.iterations + 1):
+        steps += _round(config, seed, f"M{t}") + _evaluation(config, seed, f"M{t}")
+    return steps
+
+
+def _round(config: Config, seed: SeedSet, name: str) -> list[Step]:
+    count, samples = config.prompts.count, config.responses.samples
+    shots = config.prompts.demonstrations + config.prompts.generated_demonstrations
+    shot = sum(_tokens(item.prompt) for item in seed.instructions) / len(seed.instructions)
+    attempts = math.ceil(1.5 * count)
+    answer, budget = config.responses.max_tokens, config.prompts.max_tokens
+    judged = count * samples
+    replies = judged * config.judge.samples
+    pair = 2 * (answer + budget)
+    return [
+        Step(f"{name}/prompts", count, attempts, round(attempts * (shots * shot + 60)), attempts * budget),
+        Step(f"{name}/responses", judged, judged, count * budget, judged * answer),
+        Step(f"{name}/judgments", judged, replies, judged * (JUDGE_TOKENS + budget + answer), replies * config.judge.max_tokens),
+        Step(f"{name}/dpo", count, trained=round(count * pair * (config.dpo.epochs + 1 / 3))),
+    ]
+
+
+def _evaluation(config: Config, seed: SeedSet, name: str) -> list[Step]:
+    prompts = seed.heldout_prompts()
+    answers = [answer.text for line in seed.heldout_ranked for answer in line.answers]
+    made, judged = len(prompts) * config.evaluation.samples, len(answers) * config.judge.samples
+    read = sum(_tokens(prompt.text) for prompt in prompts)
+    judge_read = sum(JUDGE_TOKENS + _tokens(text) for text in answers)
+    return [
+        Step(f"{name}/evaluation/answers", made, made, read, made * config.evaluation.max_tokens),
+        Step(f"{name}/evaluation/judgments", len(answers), judged, judge_read, judged * config.judge.max_tokens),
+    ]
+
+
+def _tokens(text: str) -> int:
+    return math.ceil(len(text) / CHARACTERS_A_TOKEN)
+
+
+def num_parameters(model: Model) -> int:
+    """Weights in a folder's safetensors, read from their headers alone."""
+    total = 0
+    for path in model.path.glob("*.safetensors"):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+        total += sum(math.prod(shape) for shape in shapes)
+    return total
+
+
+def memory_gib(parameters: int, section: TrainingSection) -> float:
+    """Peak of the training process: weights, gradients, two Adam moments, an autocast copy, activations."""
+    width = 4 if section.weights == "float32" else 2
+    trained = 0.02 if section.lora else 1.0
+    states = parameters * (width + trained * 3 * width + 2)
+    activations = section.micro_tokens * (parameters**0.5) * (20 if section.gradient_checkpointing else 120)
+    return (states + activations) / 2**30 + 0.6
+
+
+def disk_gib(parameters: int, config: Config) -> float:
+    """Models of all iterations and the checkpoint of the training that runs."""
+    width = 4 if config.sft.weights == "float32" else 2
+    checkpoint = parameters * width * (0.06 if config.sft.lora else 3)
+    return (config.iterations * parameters * width + 2 * checkpoint) / 2**30
+
+
+def calibrate(config: Config, model: Model) -> Rates:
+    """Measure prefill, generation and training rates in a child process; raises ModelError."""
+    job = {"model": str(model.path), "engine": config.engine.model_dump(), "sft": config.sft.model_dump(mode="json")}
+    asked = subprocess.run(
+        [sys.executable, "-m", "srlm.training.calibrate"], input=json.dumps(job), capture_output=True, text=True, check=False
+    )
+    if asked.returncode:
+        last = (asked.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ModelError(f"calibration with {model.path}", last, "run `srlm plan` with --no-calibrate")
+    return Rates(**json.loads(asked.stdout.splitlines()[-1]))
+
+
+def plan(config: Config, *, calibrated: bool) -> dict[str, Any]:
+    """Steps, rates (None when not measured), parameters (None when the model is not here), and why."""
+    seed = load_seed(config.data)
+    result: dict[str, Any] = {"steps": plan_steps(config, seed), "rates": None, "parameters": None, "missing": None}
+    try:
+        model = resolve(config.model)
+    except ModelError as error:
+        return result | {"missing": f"{error.given}: {error.why}"}
+    result["parameters"] = num_parameters(model)
+    if calibrated and isinstance(config.engine, LocalEngineSection):
+        result["rates"] = calibrate(config, model)
+    return result
