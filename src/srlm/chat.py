@@ -23,14 +23,18 @@ def find_model(reference: str) -> Model:
     return resolve(ModelSection(name=path), name=reference)
 
 
-def chat(references: Sequence[str], sampling: Sampling, read: Callable[[], str | None], console: Console) -> None:
+def chat(
+    references: Sequence[str], sampling: Sampling, read: Callable[[], str | None], console: Console
+) -> None:
     """Answer each text that `read` gives by every model, until it gives None.
 
     Every model keeps a conversation of its own. An empty text is asked again, `/new` forgets.
     """
     with ExitStack() as stack:
         section = LocalEngineSection()
-        engines = [stack.enter_context(open_engine(section, find_model(reference))) for reference in references]
+        engines = [
+            stack.enter_context(open_engine(section, find_model(reference))) for reference in references
+        ]
         histories: list[Conversation] = [() for _ in references]
         while (text := read()) is not None:
             if text.strip() == "/new":
@@ -62,7 +66,12 @@ def _printable(text: str) -> str:
 def _answer(engine: Engine, conversation: Conversation, sampling: Sampling) -> str:
     key = content_id("chat", [message.model_dump() for message in conversation])
     request = Request(
-        id=key, conversation=conversation, purpose="response", seed=seed_for(key),
-        temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.max_tokens,
+        id=key,
+        conversation=conversation,
+        purpose="response",
+        seed=seed_for(key),
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens,
     )
     return next(iter(engine.generate([request]))).text

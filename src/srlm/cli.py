@@ -12,7 +12,11 @@ from srlm.errors import SrlmError
 
 RUNS = Path("runs")
 runs_option = click.option(
-    "--runs", type=click.Path(path_type=Path, file_okay=False), default=RUNS, show_default=True, help="Folder of all runs."
+    "--runs",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=RUNS,
+    show_default=True,
+    help="Folder of all runs.",
 )
 
 
@@ -27,7 +31,8 @@ class Commands(click.Group):
             ctx.exit(2)
         except KeyboardInterrupt:
             click.echo(
-                "\nStopped. Every finished block and checkpoint is safe; the same command goes on from there.", err=True
+                "\nStopped. Every finished block and checkpoint is safe; the same command goes on from there.",
+                err=True,
             )
             ctx.exit(130)
 
@@ -48,7 +53,9 @@ def main() -> None:
 @runs_option
 @click.option("--redo", metavar="STEP", help="Remake a step, such as M2/pairs, and all after it.")
 @click.option("--json", "json_lines", is_flag=True, help="Progress as JSON lines.")
-def run(recipe: str, overrides: tuple[str, ...], name: str | None, runs: Path, redo: str | None, json_lines: bool) -> None:
+def run(
+    recipe: str, overrides: tuple[str, ...], name: str | None, runs: Path, redo: str | None, json_lines: bool
+) -> None:
     """Train M1, M2, M3 ... or go on with a run that was stopped."""
     from rich.console import Console
 
@@ -61,9 +68,10 @@ def run(recipe: str, overrides: tuple[str, ...], name: str | None, runs: Path, r
 
     loaded = load(recipe, overrides)
     folder = runs / (name or Path(recipe).stem)
-    with watcher(Console(), json_lines=json_lines) as progress, open_run(
-        folder, loaded.config, loaded.origins, progress, redo
-    ) as opened:
+    with (
+        watcher(Console(), json_lines=json_lines) as progress,
+        open_run(folder, loaded.config, loaded.origins, progress, redo) as opened,
+    ):
         outcome = run_loop(loaded.config, opened)
         write_atomically(folder / "outcome.json", json.dumps({"verdict": outcome.verdict}, indent=1) + "\n")
     markdown, page = write_report(folder)
@@ -121,7 +129,9 @@ def config(recipe: str, overrides: tuple[str, ...]) -> None:
 @main.command()
 @click.argument("recipe")
 @click.argument("overrides", nargs=-1)
-@click.option("--calibrate/--no-calibrate", "calibrated", default=True, help="Measure this machine's rates first.")
+@click.option(
+    "--calibrate/--no-calibrate", "calibrated", default=True, help="Measure this machine's rates first."
+)
 def plan(recipe: str, overrides: tuple[str, ...], calibrated: bool) -> None:
     """What a run will cost: steps, generations, tokens, time, disk, memory."""
     from srlm.config import load
@@ -130,7 +140,9 @@ def plan(recipe: str, overrides: tuple[str, ...], calibrated: bool) -> None:
     loaded = load(recipe, overrides).config
     found = plan(loaded, calibrated=calibrated)
     rates, parameters = found["rates"], found["parameters"]
-    click.echo(f"{'step':<26}{'items':>8}{'generations':>13}{'read':>13}{'written':>13}{'trained':>13}{'minutes':>9}")
+    click.echo(
+        f"{'step':<26}{'items':>8}{'generations':>13}{'read':>13}{'written':>13}{'trained':>13}{'minutes':>9}"
+    )
     for step in found["steps"]:
         minutes = f"{rates.seconds(step) / 60:.1f}" if rates else "-"
         numbers = f"{step.items:>8,}{step.generations:>13,}{step.prefill:>13,}{step.written:>13,}{step.trained:>13,}"
@@ -138,12 +150,16 @@ def plan(recipe: str, overrides: tuple[str, ...], calibrated: bool) -> None:
     click.echo("\nRead, written and trained are tokens, at most: every budget is taken as used up.")
     if rates:
         total = sum(rates.seconds(step) for step in found["steps"]) / 60
-        click.echo(f"Time at most {total:.0f} minutes, at {rates.prefill:.0f} tokens/s read, {rates.written:.0f} written, "
-                   f"{rates.trained:.0f} trained, measured here just now.")
+        click.echo(
+            f"Time at most {total:.0f} minutes, at {rates.prefill:.0f} tokens/s read, {rates.written:.0f} written, "
+            f"{rates.trained:.0f} trained, measured here just now."
+        )
     if parameters:
         memory = max(memory_gib(parameters, loaded.sft), memory_gib(parameters, loaded.dpo))
-        click.echo(f"{parameters / 1e6:,.0f} million weights: disk about {disk_gib(parameters, loaded):.1f} GiB, "
-                   f"memory of the training process about {memory:.1f} GiB.")
+        click.echo(
+            f"{parameters / 1e6:,.0f} million weights: disk about {disk_gib(parameters, loaded):.1f} GiB, "
+            f"memory of the training process about {memory:.1f} GiB."
+        )
     if found["missing"]:
         click.echo(f"Time, disk and memory are not estimated: {found['missing']}")
     elif not rates:
@@ -207,7 +223,9 @@ def _status_line(state: dict[str, Any], folder: Path) -> str:
     rate = done / state["seconds"] if state["seconds"] and total else 0.0
     count = f"{done}/{total}" if total else (f"{done} steps" if done else "")
     speed = f"{rate:.2f}/s" if rate else ""
-    left = f"{(total - done) / rate:.0f} s left" if rate and not state["done"] else f"{state['seconds']:.0f} s"
+    left = (
+        f"{(total - done) / rate:.0f} s left" if rate and not state["done"] else f"{state['seconds']:.0f} s"
+    )
     return f"{mark}  {state['step']:<26}{count:>12}{speed:>10}{left:>14}  {summary(state)}".rstrip()
 
 

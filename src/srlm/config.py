@@ -84,7 +84,9 @@ class PromptsSection(Sampling):
 
     temperature: float = Field(0.6, ge=0, description="paper: 0.6")
     max_tokens: int = Field(128, ge=1, description="budget of a new prompt; one cut off here is dropped")
-    count: int = Field(512, ge=1, description="prompts wanted a round (paper: enough for 3,964 and 6,942 pairs)")
+    count: int = Field(
+        512, ge=1, description="prompts wanted a round (paper: enough for 3,964 and 6,942 pairs)"
+    )
     demonstrations: int = Field(6, ge=1, description="examples from the seed set (paper: 6)")
     generated_demonstrations: int = Field(2, ge=0, description="examples written by the model (paper: 2)")
     max_attempts: int = Field(20, ge=1, description="attempts allowed for each prompt wanted")
@@ -138,12 +140,20 @@ class TrainingSection(Section):
         4096, ge=64, description="padded tokens a forward pass; changes memory, not the result"
     )
     epochs: float = Field(1.0, gt=0, description="passes over the data (not in the paper)")
-    max_length: int = Field(2048, ge=16, description="tokens of prompt and response; longer ones are left out")
-    dropout: float = Field(0.1, ge=0, lt=1, description="on the output of every attention and MLP block (0.1)")
+    max_length: int = Field(
+        2048, ge=16, description="tokens of prompt and response; longer ones are left out"
+    )
+    dropout: float = Field(
+        0.1, ge=0, lt=1, description="on the output of every attention and MLP block (0.1)"
+    )
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0, description="gradient clipping")
-    precision: Dtype = Field("bfloat16", description="autocast of the forward pass; weights stay in `weights`")
-    weights: Dtype = Field("float32", description="of the trained and saved weights: 1e-6 vanishes in bfloat16")
+    precision: Dtype = Field(
+        "bfloat16", description="autocast of the forward pass; weights stay in `weights`"
+    )
+    weights: Dtype = Field(
+        "float32", description="of the trained and saved weights: 1e-6 vanishes in bfloat16"
+    )
     device: Device = Field("auto", description="`auto` takes CUDA when it is there")
     gradient_checkpointing: bool = Field(False, description="less memory for about a third more time")
     lora: LoraSection | None = Field(None, description="adapters instead of all weights")
@@ -225,7 +235,9 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 def recipe_names() -> list[str]:
     """Names of the recipes that ship with the package."""
     folder = files("srlm").joinpath("recipes")
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
 
 
 def recipe_text(recipe: str) -> str:
@@ -258,8 +270,13 @@ def section_types() -> dict[str, type[Section]]:
     found: dict[str, type[Section]] = {}
     for name, field in Config.model_fields.items():
         for kind in _sections_in(field.annotation):
-            found[f"{name} (kind: local)" if kind is LocalEngineSection else
-                  f"{name} (kind: scripted)" if kind is ScriptedEngineSection else name] = kind
+            found[
+                f"{name} (kind: local)"
+                if kind is LocalEngineSection
+                else f"{name} (kind: scripted)"
+                if kind is ScriptedEngineSection
+                else name
+            ] = kind
     found["sft.lora, dpo.lora"] = LoraSection
     return found
 
@@ -319,7 +336,9 @@ def _parse(text: str, origin: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{origin} is not YAML", str(error), "mend the line it names") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{origin} holds no sections", "a recipe is a mapping of sections", "see `srlm config smollm2`")
+        raise ConfigError(
+            f"{origin} holds no sections", "a recipe is a mapping of sections", "see `srlm config smollm2`"
+        )
     return values
 
 
@@ -327,7 +346,9 @@ def _parse_override(override: str) -> dict[str, Any]:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(
-            f"override {override!r}", "it is not of the form section.key=value", "write for example judge.samples=5"
+            f"override {override!r}",
+            "it is not of the form section.key=value",
+            "write for example judge.samples=5",
         )
     value: Any = yaml.load(text, _Loader) if text else None  # noqa: S506  as above
     for part in reversed(key.split(".")):
@@ -335,7 +356,9 @@ def _parse_override(override: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _merge(values: dict[str, Any], layer: Mapping[str, Any], origins: dict[str, str], name: str, prefix: str = "") -> None:
+def _merge(
+    values: dict[str, Any], layer: Mapping[str, Any], origins: dict[str, str], name: str, prefix: str = ""
+) -> None:
     if "kind" in layer and values.get("kind", layer["kind"]) != layer["kind"]:
         values.clear()  # another kind has other keys: the section starts anew
     for key, value in layer.items():

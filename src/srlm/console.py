@@ -5,8 +5,16 @@ import time
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 State = dict[str, Any]
 
@@ -16,8 +24,13 @@ class Live:
 
     def __init__(self, console: Console) -> None:
         self._bars = Progress(
-            SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description:<24}"), BarColumn(bar_width=24),
-            MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("[dim]{task.fields[note]}"),
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
             console=console,
         )
         self._task: TaskID | None = None
@@ -93,6 +106,8 @@ def watcher(console: Console, *, json_lines: bool) -> Live | Lines | JsonLines:
 
 def summary(state: State) -> str:
     """What a step's counts say, in a few words."""
-    counts = {key: number for key, number in state["counts"].items() if key not in {"tokens", "attempts", "replies"}}
+    counts = {
+        key: number for key, number in state["counts"].items() if key not in {"tokens", "attempts", "replies"}
+    }
     parts = [f"{state['records']} records"] if state["records"] else []
     return ", ".join(parts + [f"{number} {key}" for key, number in sorted(counts.items())])

@@ -91,7 +91,9 @@ def engines(config: Config, model: Model) -> Iterator[tuple[Engine, Engine, Engi
 def run_out(run: Run, t: int, model: Model) -> Outcome:
     """A round without pairs ends the loop: there is nothing to learn from, and that is a result."""
     counts = run.counts(f"M{t}/pairs")
-    found = ", ".join(f"{number} {reason.removeprefix('no pair: ')}" for reason, number in sorted(counts.items()))
+    found = ", ".join(
+        f"{number} {reason.removeprefix('no pair: ')}" for reason, number in sorted(counts.items())
+    )
     return Outcome(
         model,
         f"M{t} was not trained: the judge of M{t - 1} separated no two responses ({found or 'no prompts were kept'}). "

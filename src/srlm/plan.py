@@ -4,10 +4,10 @@ Token counts are upper bounds from budgets; the time uses rates measured on this
 recipe's own model in a few seconds. Without the model, or without calibration, time is left out.
 """
 
+import json
 import math
 import subprocess
 import sys
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +69,13 @@ def _round(config: Config, seed: SeedSet, name: str) -> list[Step]:
     return [
         Step(f"{name}/prompts", count, attempts, round(attempts * (shots * shot + 60)), attempts * budget),
         Step(f"{name}/responses", judged, judged, count * budget, judged * answer),
-        Step(f"{name}/judgments", judged, replies, judged * (JUDGE_TOKENS + budget + answer), replies * config.judge.max_tokens),
+        Step(
+            f"{name}/judgments",
+            judged,
+            replies,
+            judged * (JUDGE_TOKENS + budget + answer),
+            replies * config.judge.max_tokens,
+        ),
         Step(f"{name}/dpo", count, trained=round(count * pair * (config.dpo.epochs + 1 / 3))),
     ]
 
@@ -82,7 +88,9 @@ def _evaluation(config: Config, seed: SeedSet, name: str) -> list[Step]:
     judge_read = sum(JUDGE_TOKENS + _tokens(text) for text in answers)
     return [
         Step(f"{name}/evaluation/answers", made, made, read, made * config.evaluation.max_tokens),
-        Step(f"{name}/evaluation/judgments", len(answers), judged, judge_read, judged * config.judge.max_tokens),
+        Step(
+            f"{name}/evaluation/judgments", len(answers), judged, judge_read, judged * config.judge.max_tokens
+        ),
     ]
 
 
@@ -119,9 +127,17 @@ def disk_gib(parameters: int, config: Config) -> float:
 
 def calibrate(config: Config, model: Model) -> Rates:
     """Measure prefill, generation and training rates in a child process; raises ModelError."""
-    job = {"model": str(model.path), "engine": config.engine.model_dump(), "sft": config.sft.model_dump(mode="json")}
+    job = {
+        "model": str(model.path),
+        "engine": config.engine.model_dump(),
+        "sft": config.sft.model_dump(mode="json"),
+    }
     asked = subprocess.run(
-        [sys.executable, "-m", "srlm.training.calibrate"], input=json.dumps(job), capture_output=True, text=True, check=False
+        [sys.executable, "-m", "srlm.training.calibrate"],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if asked.returncode:
         last = (asked.stderr.strip().splitlines() or ["no message"])[-1]
@@ -132,7 +148,12 @@ def calibrate(config: Config, model: Model) -> Rates:
 def plan(config: Config, *, calibrated: bool) -> dict[str, Any]:
     """Steps, rates (None when not measured), parameters (None when the model is not here), and why."""
     seed = load_seed(config.data)
-    result: dict[str, Any] = {"steps": plan_steps(config, seed), "rates": None, "parameters": None, "missing": None}
+    result: dict[str, Any] = {
+        "steps": plan_steps(config, seed),
+        "rates": None,
+        "parameters": None,
+        "missing": None,
+    }
     try:
         model = resolve(config.model)
     except ModelError as error:

@@ -112,12 +112,18 @@ class LocalEngine:
         longest = max(map(len, prompts))
         pad = self._tokenizer.pad_token_id
         ids = torch.tensor([[pad] * (longest - len(prompt)) + prompt for prompt in prompts], device=device)
-        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
+        mask = torch.tensor(
+            [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device
+        )
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         cache = DynamicCache(config=self._model.config)
         output = self._model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache,
-            use_cache=True, logits_to_keep=1,
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
         )
         return cache, output.logits[:, -1].float(), mask, positions[:, -1:] + 1
 
@@ -141,7 +147,10 @@ class LocalEngine:
         ids = torch.tensor(tokens, device=state.mask.device)[:, None]
         mask = torch.cat([state.mask, state.mask.new_ones(len(tokens), 1)], dim=1)
         output = self._model(
-            input_ids=ids, attention_mask=mask, position_ids=state.positions, past_key_values=state.cache,
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=state.positions,
+            past_key_values=state.cache,
             use_cache=True,
         )
         return _State(state.cache, output.logits[:, -1].float(), mask, state.positions + 1)
@@ -175,7 +184,9 @@ class LocalEngine:
     def _next_probabilities(self, request: Request, logits: Tensor) -> tuple[float, ...]:
         if not request.next_tokens:
             return ()
-        firsts = [self._tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in request.next_tokens]
+        firsts = [
+            self._tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in request.next_tokens
+        ]
         return tuple(logits.softmax(-1)[firsts].tolist())
 
 
@@ -221,7 +232,9 @@ def sample(logits: Tensor, rows: Sequence[_Row], uniforms: Sequence[float]) -> l
     chosen, reached = _invert((values - total).exp(), tokens, top_p, uniforms)
     for index in (~reached).nonzero()[:, 0].tolist():
         values, tokens = scaled[index : index + 1].sort(descending=True, dim=-1)
-        one, _ = _invert((values - total[index]).exp(), tokens, top_p[index : index + 1], uniforms[index : index + 1])
+        one, _ = _invert(
+            (values - total[index]).exp(), tokens, top_p[index : index + 1], uniforms[index : index + 1]
+        )
         chosen[index] = one[0]
     greedy = torch.tensor([row.request.temperature == 0 for row in rows], device=logits.device)
     return torch.where(greedy, logits.argmax(-1), chosen).tolist()

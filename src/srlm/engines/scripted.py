@@ -1,7 +1,7 @@
 """Deterministic text without a model: to try a config, and to test a stage or a judge of your own.
 
-    ScriptedEngine()                                   plausible words, scores spread over 0 to 5
-    ScriptedEngine(lambda request, draw: "Score: 3")   whatever a test needs
+ScriptedEngine()                                   plausible words, scores spread over 0 to 5
+ScriptedEngine(lambda request, draw: "Score: 3")   whatever a test needs
 """
 
 import hashlib
@@ -12,11 +12,7 @@ from srlm.engines.base import Reply, Request
 from srlm.errors import EngineError
 from srlm.records import seed_for
 
-WORDS = (
-    "amber bridge candle desert engine forest garden harbor island jacket kettle ladder meadow needle "
-    "orchard pepper quarry ribbon saddle temple umbrella valley window yellow zephyr acorn butter copper "
-    "dragon ember falcon ginger hammer indigo jungle lantern marble nectar oyster pillow river silver tunnel"
-).split()
+WORDS = ["amber", "bridge", "candle", "desert", "engine", "forest", "garden", "harbor", "island", "jacket", "kettle", "ladder", "meadow", "needle", "orchard", "pepper", "quarry", "ribbon", "saddle", "temple", "umbrella", "valley", "window", "yellow", "zephyr", "acorn", "butter", "copper", "dragon", "ember", "falcon", "ginger", "hammer", "indigo", "jungle", "lantern", "marble", "nectar", "oyster", "pillow", "river", "silver", "tunnel"]
 
 Script = Callable[[Request, int], str]
 

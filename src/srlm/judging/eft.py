@@ -14,7 +14,9 @@ def eft_examples(ranked: Iterable[RankedPrompt]) -> list[Example]:
         for answer in line.answers:
             prompt = judge_conversation(line.prompt, answer.text)[0].content
             target = judge_target(answer.justification, answer.score)
-            examples.append(Example(id=content_id("eft", prompt, target), kind="eft", prompt=prompt, response=target))
+            examples.append(
+                Example(id=content_id("eft", prompt, target), kind="eft", prompt=prompt, response=target)
+            )
     return examples
 
 

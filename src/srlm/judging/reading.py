@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from srlm.judging.rubric import GRADES
 from srlm.records import Finish
 
-_SCORE = re.compile(r"^[ \t*_#>-]*Score[ \t*_]*:[ \t*_]*(-?\d+(?:\.\d+)?)(?:[ \t]*/[ \t]*5)?[ \t*_.]*$", re.M | re.I)
+_SCORE = re.compile(
+    r"^[ \t*_#>-]*Score[ \t*_]*:[ \t*_]*(-?\d+(?:\.\d+)?)(?:[ \t]*/[ \t]*5)?[ \t*_.]*$", re.M | re.I
+)
 _ATTEMPT = re.compile(r"\bscore\b\W{0,4}\d", re.I)
 
 

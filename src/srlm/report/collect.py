@@ -82,8 +82,11 @@ def collect(folder: Path) -> Page:
     return Page(
         name=folder.resolve().name,
         verdict=verdict,
-        models=[ModelRow(name, _json(folder / name / "evaluation/figures.json")) for name in names
-                if f"{name}/evaluation/figures" in done],
+        models=[
+            ModelRow(name, _json(folder / name / "evaluation/figures.json"))
+            for name in names
+            if f"{name}/evaluation/figures" in done
+        ],
         rounds=[_round(folder, name, done) for name in names if f"{name}/pairs" in done],
         trainings=[_training(folder, step) for step in done if step.endswith(("/sft", "/dpo"))],
         seconds={step: state["seconds"] for step, state in done.items()},
@@ -121,7 +124,9 @@ def _training(folder: Path, step: str) -> TrainingRow:
 
 
 def _prefixed(counts: dict[str, int], prefix: str) -> dict[str, int]:
-    return {key.removeprefix(prefix): number for key, number in sorted(counts.items()) if key.startswith(prefix)}
+    return {
+        key.removeprefix(prefix): number for key, number in sorted(counts.items()) if key.startswith(prefix)
+    }
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -23,8 +23,11 @@ def write_report(folder: Path) -> tuple[Path, Path]:
 def render(page: Page, name: str) -> str:
     """The text of ``report.md`` or ``report.html``."""
     environment = Environment(
-        loader=PackageLoader("srlm", "report"), autoescape=name.endswith(".html"),
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=PackageLoader("srlm", "report"),
+        autoescape=name.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "number": _number, "quote": _quote}
     return environment.get_template(f"{name}.jinja").render(page=page, curve=curve)

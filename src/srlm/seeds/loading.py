@@ -75,7 +75,9 @@ class RankedPrompt(Line):
         for one in ranked:
             for other in ranked:
                 if one.rank < other.rank and one.score < other.score:  # type: ignore[operator]
-                    raise ValueError(f"rank {one.rank} has score {one.score}, below rank {other.rank} with {other.score}")
+                    raise ValueError(
+                        f"rank {one.rank} has score {one.score}, below rank {other.rank} with {other.score}"
+                    )
         if len({answer.text.strip() for answer in self.answers}) < len(self.answers):
             raise ValueError("two answers are the same text")
         return self
@@ -106,15 +108,24 @@ def load_seed(section: SeedSection) -> SeedSet:
     ranked, other = _read(section.ranked, "ranked", RankedPrompt)
     _refuse_shared(section, {line.prompt for line in instructions}, ranked)
     examples = [(line, _example(line)) for line in instructions]
-    sides = {side: [item for line, item in examples if _side(line, section) == side] for side in ("train", "heldout")}
-    judged = {side: [line for line in ranked if _side(line, section) == side] for side in ("train", "heldout")}
+    sides = {
+        side: [item for line, item in examples if _side(line, section) == side]
+        for side in ("train", "heldout")
+    }
+    judged = {
+        side: [line for line in ranked if _side(line, section) == side] for side in ("train", "heldout")
+    }
     if not sides["train"] or not judged["train"]:
         raise DataError(
-            f"seed data {section.instructions}, {section.ranked}", "no line is left to train on",
-            "give more lines, mark some with \"split\": \"train\", or lower data.heldout",
+            f"seed data {section.instructions}, {section.ranked}",
+            "no line is left to train on",
+            'give more lines, mark some with "split": "train", or lower data.heldout',
         )
     return SeedSet(
-        sides["train"], sides["heldout"], judged["train"], judged["heldout"],
+        sides["train"],
+        sides["heldout"],
+        judged["train"],
+        judged["heldout"],
         hashlib.sha256(f"{one} {other} {section.heldout}".encode()).hexdigest(),
     )
 
@@ -140,7 +151,8 @@ def _read(source: str, builtin: str, kind: type[L]) -> tuple[list[L], str]:
             data = Path(source).expanduser().read_bytes()
         except OSError as error:
             raise DataError(
-                f"data.{builtin}={source}", f"it cannot be read ({error.strerror})",
+                f"data.{builtin}={source}",
+                f"it cannot be read ({error.strerror})",
                 "give the path of a JSONL file, or `builtin`",
             ) from error
     lines: list[L] = []
@@ -176,16 +188,23 @@ def _object(text: bytes) -> Any:
 
 def _reason(error: ValueError) -> str:
     if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'line'}: {item['msg']}" for item in error.errors())
+        return "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'line'}: {item['msg']}" for item in error.errors()
+        )
     return str(error)
 
 
 def _refuse(source: str, faults: list[str], num_good: int, form: str) -> None:
     if faults or not num_good:
-        shown = faults[:SHOWN_LINES] + ([f"... and {len(faults) - SHOWN_LINES} more"] if len(faults) > SHOWN_LINES else [])
+        shown = faults[:SHOWN_LINES] + (
+            [f"... and {len(faults) - SHOWN_LINES} more"] if len(faults) > SHOWN_LINES else []
+        )
         raise DataError(
-            f"data.{form}={source}: {len(faults)} bad of {num_good + len(faults)} lines\n    " + "\n    ".join(shown),
-            "a line that is dropped silently changes what the model learns" if faults else "the file holds no lines",
+            f"data.{form}={source}: {len(faults)} bad of {num_good + len(faults)} lines\n    "
+            + "\n    ".join(shown),
+            "a line that is dropped silently changes what the model learns"
+            if faults
+            else "the file holds no lines",
             "mend the lines; the two forms are in docs/the-loop.md, section Seed data",
         )
 

@@ -31,7 +31,9 @@ def make_pairs(
     for block in blocks_after(groups, PROMPTS_A_BLOCK, start):
         outcomes = [pair_of(section, group, scores) for group in block]
         pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
-        counts = Counter("pair" if isinstance(outcome, Pair) else f"no pair: {outcome}" for outcome in outcomes)
+        counts = Counter(
+            "pair" if isinstance(outcome, Pair) else f"no pair: {outcome}" for outcome in outcomes
+        )
         done += sum(map(len, block))
         yield Block(pairs, done, len(responses), counts)
 

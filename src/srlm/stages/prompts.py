@@ -32,7 +32,9 @@ def write_prompts(
     """
     resume = resume or Resume()
     kept = list(resume.records)
-    pool = Pool(section.max_rouge, [item.prompt for item in seeds] + [item.text for item in [*earlier, *kept]])
+    pool = Pool(
+        section.max_rouge, [item.prompt for item in seeds] + [item.text for item in [*earlier, *kept]]
+    )
     attempts = resume.blocks * section.block
     limit = section.count * section.max_attempts
     while len(kept) < section.count and attempts < limit:

@@ -25,10 +25,15 @@ def respond(
         draws = range(section.samples)
         responses = [_response(prompt, replies[prompt.id, draw]) for prompt in block for draw in draws]
         done += len(block)
-        yield Block(responses, done, len(prompts), {
-            "tokens": sum(item.num_tokens for item in responses),
-            "cut off": sum(item.finish == "length" for item in responses),
-        })
+        yield Block(
+            responses,
+            done,
+            len(prompts),
+            {
+                "tokens": sum(item.num_tokens for item in responses),
+                "cut off": sum(item.finish == "length" for item in responses),
+            },
+        )
 
 
 def _request(section: ResponsesSection, prompt: Prompt, seed: int) -> Request:

@@ -78,9 +78,7 @@ class Run:
             self.progress.end(step, state, skipped=True)
         return Records(path, kind, state["digest"], state["records"])
 
-    def model(
-        self, step: str, train: Callable[..., Path], section: BaseModel, *inputs: object
-    ) -> Model:
+    def model(self, step: str, train: Callable[..., Path], section: BaseModel, *inputs: object) -> Model:
         """The model that a training step leaves in ``M?/model``.
 
         Calls ``train(section, *inputs, folder=..., target=..., seed=..., report=...)``, which resumes
@@ -96,11 +94,16 @@ class Run:
                 self.progress.advance(step, done, total, note)
 
             train(
-                section, *inputs, folder=self.folder / step, target=target, seed=self.config.seed, report=report
+                section,
+                *inputs,
+                folder=self.folder / step,
+                target=target,
+                seed=self.config.seed,
+                report=report,
             )
             self._finish(step, state, folder_digest(target), time.monotonic() - started)
         self.progress.end(step, state, skipped=state["skipped"])
-        return Model(name=step.split("/")[0], path=target, digest=state["digest"])
+        return Model(name=step.split("/", maxsplit=1)[0], path=target, digest=state["digest"])
 
     def result(self, step: str, measure: Callable[..., dict[str, Any]], *inputs: object) -> dict[str, Any]:
         """The figures that ``measure(*inputs)`` returns, kept as JSON."""
@@ -123,8 +126,14 @@ class Run:
         return counts
 
     def _stream(
-        self, step: str, path: Path, kind: type[R], state: State,
-        stage: Callable[..., Iterator[Block[R]]], section: BaseModel, inputs: tuple[object, ...],
+        self,
+        step: str,
+        path: Path,
+        kind: type[R],
+        state: State,
+        stage: Callable[..., Iterator[Block[R]]],
+        section: BaseModel,
+        inputs: tuple[object, ...],
     ) -> None:
         writer = BlockWriter(path, state["bytes"])
         counts, started, before = Counter(state["counts"]), time.monotonic(), state["seconds"]
@@ -136,7 +145,9 @@ class Run:
                     state["records"] += writer.append(block.records)
                     counts.update(block.counts)
                     state.update(blocks=state["blocks"] + 1, bytes=writer.bytes, counts=dict(counts))
-                    state.update(progress=[block.done, block.total], seconds=before + time.monotonic() - started)
+                    state.update(
+                        progress=[block.done, block.total], seconds=before + time.monotonic() - started
+                    )
                     self._save(step, state)
                 self.progress.advance(step, block.done, block.total)
         finally:
@@ -176,8 +187,11 @@ class Run:
 
 @contextmanager
 def open_run(
-    folder: Path, config: Config, origins: dict[str, str] | None = None,
-    progress: Progress | None = None, redo: str | None = None,
+    folder: Path,
+    config: Config,
+    origins: dict[str, str] | None = None,
+    progress: Progress | None = None,
+    redo: str | None = None,
 ) -> Iterator[Run]:
     """A run that this process alone may write, new or continued.
 
@@ -190,7 +204,9 @@ def open_run(
         lock.acquire(timeout=0)
     except Timeout as error:
         raise RunLocked(
-            f"run {folder}", "another process is working on it", "wait for it, or name another run with --name"
+            f"run {folder}",
+            "another process is working on it",
+            "wait for it, or name another run with --name",
         ) from error
     try:
         if redo:
@@ -210,7 +226,9 @@ def forget(folder: Path, step: str) -> None:
     states = sorted(_states(folder), key=lambda state: state["number"])
     numbers = {state["step"]: state["number"] for state in states}
     if step not in numbers:
-        raise RunError(f"--redo {step}", f"{folder} has no such step", f"take one of {', '.join(numbers) or 'none yet'}")
+        raise RunError(
+            f"--redo {step}", f"{folder} has no such step", f"take one of {', '.join(numbers) or 'none yet'}"
+        )
     for state in states:
         if state["number"] >= numbers[step]:
             base = folder / state["step"]
@@ -225,7 +243,9 @@ def forget(folder: Path, step: str) -> None:
 def run_states(folder: Path) -> list[State]:
     """The state of every step that was begun, in order; raises RunError when there is no run."""
     if not (folder / "run.json").is_file():
-        raise RunError(f"run {folder}", "there is no run in this folder", "see `srlm status` for the runs here")
+        raise RunError(
+            f"run {folder}", "there is no run in this folder", "see `srlm status` for the runs here"
+        )
     return sorted(_states(folder), key=lambda state: state["number"])
 
 
@@ -251,7 +271,9 @@ def _gpus() -> list[str]:
     tool = shutil.which("nvidia-smi")
     if not tool:
         return []
-    asked = subprocess.run([tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False)
+    asked = subprocess.run(
+        [tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False
+    )
     return asked.stdout.split("\n")[:-1] if asked.returncode == 0 else []
 
 
@@ -259,7 +281,12 @@ def _git_revision() -> str | None:
     git = shutil.which("git")
     if not git:
         return None
-    asked = subprocess.run([git, "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    asked = subprocess.run(
+        [git, "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return asked.stdout.strip() or None
 
 
@@ -293,7 +320,8 @@ def _refuse_changes(folder: Path, config: Config) -> None:
     made_by = json.loads(path.read_text("utf-8"))["srlm"]
     if made_by != __version__:
         raise RunChanged(
-            f"run {folder}", f"it was made by srlm {made_by} and this is {__version__}",
+            f"run {folder}",
+            f"it was made by srlm {made_by} and this is {__version__}",
             f"install srlm {made_by} to continue it, or start another run with --name",
         )
     now = config.model_dump(mode="json")
@@ -307,7 +335,8 @@ def _changed(folder: Path, step: str, before: dict[str, Any], after: dict[str, A
     old, new = flatten(before), flatten(after)
     keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
     what = [
-        "an input (the seed data, the model or an earlier step)" if key == "inputs"
+        "an input (the seed data, the model or an earlier step)"
+        if key == "inputs"
         else f"{key}: {old.get(key)!r} then, {new.get(key)!r} now"
         for key in keys
     ]
@@ -327,7 +356,8 @@ def _room(step: str) -> Iterator[None]:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise
         raise RunError(
-            f"step {step}", f"the disk is full ({error.strerror})",
+            f"step {step}",
+            f"the disk is full ({error.strerror})",
             "make room and run the same command again: everything up to the last block is safe",
         ) from error
 

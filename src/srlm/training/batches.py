@@ -43,7 +43,9 @@ class Batch:
     owners: Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(*(getattr(self, name).to(device) for name in ("ids", "mask", "where", "targets", "owners")))
+        return Batch(
+            *(getattr(self, name).to(device) for name in ("ids", "mask", "where", "targets", "owners"))
+        )
 
 
 def encode(tokenizer: Any, prompt: str, answer: str, finish: Finish = "stop") -> Tokens:

@@ -13,7 +13,9 @@ from srlm.records import ask
 from srlm.training.batches import collate, encode
 from srlm.training.policy import answer_logprobs, load_policy
 
-TEXT = "The tide tables for the harbour list two high waters a day, and the pilot reads both before breakfast. "
+TEXT = (
+    "The tide tables for the harbour list two high waters a day, and the pilot reads both before breakfast. "
+)
 ROWS = 16
 
 
@@ -23,7 +25,14 @@ def generation_rates(section: LocalEngineSection, path: Path) -> tuple[float, fl
 
     def timed(text: str, budget: int) -> tuple[float, int, int]:
         requests = [
-            Request(id=str(i), conversation=ask(text), purpose="response", seed=i, max_tokens=budget, temperature=1.5)
+            Request(
+                id=str(i),
+                conversation=ask(text),
+                purpose="response",
+                seed=i,
+                max_tokens=budget,
+                temperature=1.5,
+            )
             for i in range(ROWS)
         ]
         started = time.perf_counter()
@@ -60,7 +69,11 @@ def main() -> None:
     job = json.load(sys.stdin)
     path = Path(job["model"])
     prefill, written = generation_rates(LocalEngineSection(**job["engine"]), path)
-    print(json.dumps({"prefill": prefill, "written": written, "trained": training_rate(SftSection(**job["sft"]), path)}))
+    print(
+        json.dumps(
+            {"prefill": prefill, "written": written, "trained": training_rate(SftSection(**job["sft"]), path)}
+        )
+    )
 
 
 if __name__ == "__main__":

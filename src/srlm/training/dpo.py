@@ -59,7 +59,11 @@ def pair_length(pair: TokenPair) -> int:
 
 
 def dpo_micro_loss(
-    pairs: list[TokenPair], reference: list[tuple[float, float]], beta: float, pad: int, autocast: Callable[[], Any]
+    pairs: list[TokenPair],
+    reference: list[tuple[float, float]],
+    beta: float,
+    pad: int,
+    autocast: Callable[[], Any],
 ) -> Callable[[list[int]], MicroLoss]:
     """For an optimiser batch, the function that gives each micro-batch's share of its loss."""
 
@@ -69,8 +73,11 @@ def dpo_micro_loss(
             known = torch.tensor([reference[index] for index in group], device=chosen.device)
             losses, margin = dpo_losses(chosen, rejected, known[:, 0], known[:, 1], beta)
             sums = {
-                "chosen_logprob": chosen, "rejected_logprob": rejected, "margin": margin,
-                "chosen_reward": beta * (chosen - known[:, 0]), "rejected_reward": beta * (rejected - known[:, 1]),
+                "chosen_logprob": chosen,
+                "rejected_logprob": rejected,
+                "margin": margin,
+                "chosen_reward": beta * (chosen - known[:, 0]),
+                "rejected_reward": beta * (rejected - known[:, 1]),
                 "accuracy": (margin > 0).float(),
             }
             metrics = {name: float(value.detach().sum()) / len(batch) for name, value in sums.items()}

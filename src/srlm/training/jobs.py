@@ -38,9 +38,13 @@ def train_job(job: TrainJob, report: Report) -> None:
     started = time.monotonic()
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     summary = {
-        "items": len(items), "left_out_too_long": left_out, "steps": result.global_step,
-        "seconds": round(time.monotonic() - started, 1), "resumed_at": _step_of(checkpoint),
-        "heldout_loss_before": before, "heldout_loss": _heldout_loss(job, section, model, tokenizer),
+        "items": len(items),
+        "left_out_too_long": left_out,
+        "steps": result.global_step,
+        "seconds": round(time.monotonic() - started, 1),
+        "resumed_at": _step_of(checkpoint),
+        "heldout_loss_before": before,
+        "heldout_loss": _heldout_loss(job, section, model, tokenizer),
     }
     write_atomically(job.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     _save(job, model, tokenizer)
@@ -72,14 +76,17 @@ def _items(job: TrainJob, section: TrainingSection, tokenizer: Any) -> tuple[lis
     if job.dpo:
         for pair in read_records(path, Pair):
             chosen = encode(tokenizer, pair.prompt, pair.chosen, pair.chosen_finish)
-            items.append(TokenPair(chosen, encode(tokenizer, pair.prompt, pair.rejected, pair.rejected_finish)))
+            items.append(
+                TokenPair(chosen, encode(tokenizer, pair.prompt, pair.rejected, pair.rejected_finish))
+            )
         found = [item for item in items if pair_length(item) <= 2 * section.max_length]
     else:
         items = [encode(tokenizer, item.prompt, item.response) for item in read_records(path, Example)]
         found = [item for item in items if len(item.ids) <= section.max_length]
     if not found:
         raise TrainingError(
-            f"{len(items)} items in {path}", f"none fits max_length={section.max_length} tokens",
+            f"{len(items)} items in {path}",
+            f"none fits max_length={section.max_length} tokens",
             f"raise {job.kind}.max_length, or give shorter data",
         )
     return found, len(items) - len(found)

@@ -18,8 +18,8 @@ from typing import Any, Literal
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
-from srlm.config import DpoSection, SftSection
 from srlm import errors
+from srlm.config import DpoSection, SftSection
 from srlm.errors import SrlmError, TrainingError
 from srlm.models import Model
 from srlm.records import Example, Pair, Record
@@ -42,8 +42,15 @@ class TrainJob(BaseModel):
 
 
 def train_sft(
-    section: SftSection, model: Model, examples: Sequence[Example], heldout: Sequence[Example],
-    *, folder: Path, target: Path, seed: int = 0, report: Any = None,
+    section: SftSection,
+    model: Model,
+    examples: Sequence[Example],
+    heldout: Sequence[Example],
+    *,
+    folder: Path,
+    target: Path,
+    seed: int = 0,
+    report: Any = None,
 ) -> Path:
     """M1: `model` trained on IFT and EFT examples, saved in `target` (section 2.2).
 
@@ -54,8 +61,15 @@ def train_sft(
 
 
 def train_dpo(
-    section: DpoSection, model: Model, pairs: Iterable[Pair], heldout: Sequence[Example],
-    *, folder: Path, target: Path, seed: int = 0, report: Any = None,
+    section: DpoSection,
+    model: Model,
+    pairs: Iterable[Pair],
+    heldout: Sequence[Example],
+    *,
+    folder: Path,
+    target: Path,
+    seed: int = 0,
+    report: Any = None,
 ) -> Path:
     """M(t+1): `model` trained by DPO with itself as reference, saved in `target` (section 2.4)."""
     job = TrainJob(kind="dpo", model=model.path, folder=folder, target=target, seed=seed, dpo=section)
@@ -78,9 +92,12 @@ def run_job(path: Path, report: Any = None) -> None:
     """Run a job in a child process until it ends; raises what it raised, or TrainingError."""
     command = [sys.executable, "-m", "srlm.training.launch", str(path)]
     noise = path.parent / "stderr.txt"
-    with noise.open("w") as stderr, subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
-    ) as child:
+    with (
+        noise.open("w") as stderr,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
+        ) as child,
+    ):
         failure = None
         try:
             for line in child.stdout or ():
@@ -103,12 +120,14 @@ def _crashed(path: Path, status: int, noise: Path) -> TrainingError:
     last = (noise.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
     if status == -9:
         return TrainingError(
-            f"training of {path.parent}", "its process was killed, most likely because memory ran out",
+            f"training of {path.parent}",
+            "its process was killed, most likely because memory ran out",
             "lower micro_tokens, or set gradient_checkpointing=true; then run the same command again, which goes on "
             "from the last checkpoint",
         )
     return TrainingError(
-        f"training of {path.parent}", f"its process ended with status {status}: {last}",
+        f"training of {path.parent}",
+        f"its process ended with status {status}: {last}",
         f"read {noise}; the run goes on from the last checkpoint when started again",
     )
 

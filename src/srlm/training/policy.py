@@ -32,8 +32,11 @@ def load_policy(folder: Path, section: TrainingSection, *, trust_remote_code: bo
         from peft import LoraConfig, get_peft_model
 
         adapters = LoraConfig(
-            r=section.lora.rank, lora_alpha=section.lora.alpha, lora_dropout=section.lora.dropout,
-            target_modules="all-linear", task_type="CAUSAL_LM",
+            r=section.lora.rank,
+            lora_alpha=section.lora.alpha,
+            lora_dropout=section.lora.dropout,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
         )
         model = get_peft_model(model, adapters)
         model.enable_input_require_grads()
@@ -102,7 +105,9 @@ def check_head(model: Any) -> None:
     """Raise ModelError when `logits_of` is not what the model itself computes."""
     ids = torch.arange(1, 9)[None]
     taken: list[Tensor] = []
-    handle = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
+    handle = model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, inputs: taken.append(inputs[0])
+    )
     was_training = model.training
     model.eval()
     own = model(input_ids=ids.to(model.device)).logits
@@ -110,6 +115,8 @@ def check_head(model: Any) -> None:
     model.train(was_training)
     if not torch.allclose(own, logits_of(model, taken[0]), atol=1e-3, rtol=1e-3):
         raise ModelError(
-            f"a {type(model).__name__}", "it changes its logits after the head in a way that srlm does not know, "
-            "so every log-probability would be wrong", "report the model's class, or use another model",
+            f"a {type(model).__name__}",
+            "it changes its logits after the head in a way that srlm does not know, "
+            "so every log-probability would be wrong",
+            "report the model's class, or use another model",
         )

@@ -11,7 +11,9 @@ from srlm.training.policy import answer_logprobs
 from srlm.training.trainer import Metrics, MicroLoss
 
 
-def sft_micro_loss(items: list[Tokens], pad: int, autocast: Callable[[], Any]) -> Callable[[list[int]], MicroLoss]:
+def sft_micro_loss(
+    items: list[Tokens], pad: int, autocast: Callable[[], Any]
+) -> Callable[[list[int]], MicroLoss]:
     """For an optimiser batch, the function that gives each micro-batch's share of its loss."""
 
     def for_batch(batch: list[int]) -> MicroLoss:

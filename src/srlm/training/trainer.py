@@ -44,8 +44,15 @@ class LoopTrainer(Trainer):
     """Trains on `order` with `split` (indices to micro-batches) and `loss` (their shares)."""
 
     def __init__(
-        self, model: Any, section: TrainingSection, folder: Path, seed: int, order: list[list[int]],
-        split: Callable[[list[int]], list[list[int]]], loss: Callable[[list[int]], MicroLoss], report: Report,
+        self,
+        model: Any,
+        section: TrainingSection,
+        folder: Path,
+        seed: int,
+        order: list[list[int]],
+        split: Callable[[list[int]], list[list[int]]],
+        loss: Callable[[list[int]], MicroLoss],
+        report: Report,
     ) -> None:
         super().__init__(
             model=model,
@@ -58,7 +65,9 @@ class LoopTrainer(Trainer):
         self._metrics: Metrics = {}
 
     def get_train_dataloader(self) -> DataLoader[list[int]]:
-        loader: DataLoader[list[int]] = DataLoader(self.train_dataset, batch_size=1, collate_fn=lambda one: one[0])
+        loader: DataLoader[list[int]] = DataLoader(
+            self.train_dataset, batch_size=1, collate_fn=lambda one: one[0]
+        )
         prepared: DataLoader[list[int]] = self.accelerator.prepare(loader)
         return prepared
 
