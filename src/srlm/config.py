@@ -315,7 +315,7 @@ _Loader.add_implicit_resolver(
 def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        key = loader.construct_object(key_node, deep=True)
         if key in seen:
             line = key_node.start_mark.line + 1
             raise ConfigError(
@@ -323,7 +323,7 @@ def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
                 "one of the two values would be lost silently",
                 "keep the one you mean",
             )
-        seen[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+        seen[key] = loader.construct_object(value_node, deep=True)
     return seen
 
 

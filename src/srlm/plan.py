@@ -114,7 +114,9 @@ def memory_gib(parameters: int, section: TrainingSection) -> float:
     width = 4 if section.weights == "float32" else 2
     trained = 0.02 if section.lora else 1.0
     states = parameters * (width + trained * 3 * width + 2)
-    activations = section.micro_tokens * (parameters**0.5) * (20 if section.gradient_checkpointing else 120)
+    activations = (
+        section.micro_tokens * math.sqrt(parameters) * (20 if section.gradient_checkpointing else 120)
+    )
     return (states + activations) / 2**30 + 0.6
 
 

@@ -12,7 +12,51 @@ from srlm.engines.base import Reply, Request
 from srlm.errors import EngineError
 from srlm.records import seed_for
 
-WORDS = ["amber", "bridge", "candle", "desert", "engine", "forest", "garden", "harbor", "island", "jacket", "kettle", "ladder", "meadow", "needle", "orchard", "pepper", "quarry", "ribbon", "saddle", "temple", "umbrella", "valley", "window", "yellow", "zephyr", "acorn", "butter", "copper", "dragon", "ember", "falcon", "ginger", "hammer", "indigo", "jungle", "lantern", "marble", "nectar", "oyster", "pillow", "river", "silver", "tunnel"]
+WORDS = [
+    "amber",
+    "bridge",
+    "candle",
+    "desert",
+    "engine",
+    "forest",
+    "garden",
+    "harbor",
+    "island",
+    "jacket",
+    "kettle",
+    "ladder",
+    "meadow",
+    "needle",
+    "orchard",
+    "pepper",
+    "quarry",
+    "ribbon",
+    "saddle",
+    "temple",
+    "umbrella",
+    "valley",
+    "window",
+    "yellow",
+    "zephyr",
+    "acorn",
+    "butter",
+    "copper",
+    "dragon",
+    "ember",
+    "falcon",
+    "ginger",
+    "hammer",
+    "indigo",
+    "jungle",
+    "lantern",
+    "marble",
+    "nectar",
+    "oyster",
+    "pillow",
+    "river",
+    "silver",
+    "tunnel",
+]
 
 Script = Callable[[Request, int], str]
 

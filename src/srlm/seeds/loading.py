@@ -98,7 +98,8 @@ class SeedSet:
 
     def heldout_prompts(self) -> list[Prompt]:
         """Every held-out prompt, of both forms, to answer in the evaluation."""
-        texts = [item.prompt for item in [*self.heldout_instructions, *self.heldout_ranked]]
+        texts = [item.prompt for item in self.heldout_instructions]
+        texts += [item.prompt for item in self.heldout_ranked]
         return [Prompt.of(text, (), 0) for text in dict.fromkeys(texts)]
 
 

@@ -60,7 +60,7 @@ class Pool:
             table = process.cdist(
                 encoded, self._encoded, scorer=Indel.normalized_similarity, score_cutoff=cutoff, workers=-1
             )
-            near_pool = [bool(row) for row in (table > 0).any(axis=1)]
+            near_pool = list(np.any(table > 0, axis=1).tolist())
         kept: list[bool] = []
         fresh: list[str] = []
         for text, near in zip(encoded, near_pool, strict=True):

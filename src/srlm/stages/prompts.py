@@ -49,7 +49,8 @@ def write_prompts(
         block = [Prompt.of(text, *shown[key]) for key, text in new]
         kept += block
         attempts += len(requests)
-        yield Block(block, len(kept), section.count, Counter(counts, attempts=len(requests), kept=len(block)))
+        counts += Counter({"attempts": len(requests), "kept": len(block)})
+        yield Block(block, len(kept), section.count, counts)
 
 
 def clean_prompt(text: str) -> str:

@@ -136,7 +136,8 @@ class Run:
         inputs: tuple[object, ...],
     ) -> None:
         writer = BlockWriter(path, state["bytes"])
-        counts, started, before = Counter(state["counts"]), time.monotonic(), state["seconds"]
+        counts: Counter[str] = Counter(state["counts"])
+        started, before = time.monotonic(), state["seconds"]
         self.progress.begin(step, state["progress"][0], state["progress"][1])
         resume: Resume[R] = Resume(state["blocks"], read_records(path, kind))
         try:

