@@ -31,7 +31,7 @@ class Commands(click.Group):
             ctx.exit(2)
         except KeyboardInterrupt:
             click.echo(
-                "\nStopped. Every finished block and checkpoint is safe; the same command goes on from there.",
+                "\nStopped. Finished blocks and checkpoints are safe; the same command goes on from there.",
                 err=True,
             )
             ctx.exit(130)

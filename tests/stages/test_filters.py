@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 from srlm.config import PromptsSection
 from srlm.stages.filters import Pool, fault_of
 
-WORDS = st.lists(st.sampled_from(["red", "green", "blue", "one", "two", "three", "four", "five"]), min_size=1, max_size=12)
+WORDS = st.lists(
+    st.sampled_from(["red", "green", "blue", "one", "two", "three", "four", "five"]), min_size=1, max_size=12
+)
 
 
 def rouge_l(one: list[str], other: list[str]) -> float:

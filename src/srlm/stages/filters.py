@@ -53,24 +53,33 @@ class Pool:
         return kept
 
     def _keep_chunk(self, encoded: list[str]) -> list[bool]:
-        # A hair above the limit: RapidFuzz keeps what reaches the cutoff, we drop what exceeds it.
-        cutoff = float(np.nextafter(self._max_rouge, 2))
-        near_pool = [False] * len(encoded)
-        if self._encoded:
-            table = process.cdist(
-                encoded, self._encoded, scorer=Indel.normalized_similarity, score_cutoff=cutoff, workers=-1
-            )
-            near_pool = list(np.any(table > 0, axis=1).tolist())
-        kept: list[bool] = []
-        fresh: list[str] = []
-        for text, near in zip(encoded, near_pool, strict=True):
-            new = not near and not process.extractOne(
-                text, fresh, scorer=Indel.normalized_similarity, score_cutoff=cutoff
-            )
-            kept.append(new)
-            fresh += [text] if new else []
-        self._encoded += fresh
-        return kept
+        near_pool = self._near(encoded, self._encoded)
+        near_each_other = self._near(encoded, encoded)
+        kept: list[int] = []
+        for index in range(len(encoded)):
+            if not near_pool[index].any() and not near_each_other[index, kept].any():
+                kept.append(index)
+        self._encoded += [encoded[index] for index in kept]
+        return [index in set(kept) for index in range(len(encoded))]
+
+    def _near(self, texts: list[str], others: list[str]) -> np.ndarray:
+        """[texts, others]: whether ROUGE-L F exceeds the limit.
+
+        RapidFuzz skips what stays below its cutoff, which is set a little low; the limit itself is
+        compared here, in float64.
+        """
+        if not others:
+            return np.zeros((len(texts), 0), dtype=bool)
+        cutoff = max(self._max_rouge - 1e-6, 0.0)
+        table = process.cdist(
+            texts,
+            others,
+            scorer=Indel.normalized_similarity,
+            score_cutoff=cutoff,
+            dtype=np.float64,
+            workers=-1,
+        )
+        return np.asarray(table > self._max_rouge + 1e-9)
 
     def _encode(self, text: str) -> str:
         return "".join(self._character(word) for word in _WORD.findall(text.lower()))

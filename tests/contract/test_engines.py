@@ -1,0 +1,100 @@
+"""One suite that every engine passes."""
+
+import pytest
+
+from srlm.config import LocalEngineSection
+from srlm.engines.base import Engine, Request
+from srlm.engines.local import LocalEngine
+from srlm.engines.scripted import ScriptedEngine
+from srlm.errors import EngineError
+from srlm.records import ask
+
+
+@pytest.fixture(
+    scope="module", params=["scripted", "local tiny", pytest.param("local real", marks=pytest.mark.real)]
+)
+def engine(request) -> Engine:
+    if request.param == "scripted":
+        made: Engine = ScriptedEngine()
+    else:
+        model = request.getfixturevalue("tiny" if "tiny" in request.param else "smollm2")
+        made = LocalEngine(LocalEngineSection(device="cpu", batch_tokens=600), model)
+    yield made
+    made.close()
+
+
+def req(key: str, text: str = "What is the capital of France?", **kwargs) -> Request:
+    return Request(
+        **{"id": key, "conversation": ask(text), "purpose": "response", "seed": 7, "max_tokens": 12} | kwargs
+    )
+
+
+def replies(engine: Engine, requests: list[Request]) -> dict:
+    return {(reply.request_id, reply.draw): reply for reply in engine.generate(requests)}
+
+
+def test_every_sample_comes_once(engine):
+    requests = [req(f"r{n}", "word " * (n + 1), n=n % 3 + 1) for n in range(7)]
+    found = list(engine.generate(requests))
+    assert sorted((r.request_id, r.draw) for r in found) == sorted(
+        (q.id, d) for q in requests for d in range(q.n)
+    )
+
+
+def test_the_same_request_gives_the_same_text(engine):
+    requests = [req("a", n=3), req("b", "Name a colour.", n=2)]
+    assert replies(engine, requests) == replies(engine, requests)
+
+
+def test_draws_differ_and_follow_the_seed(engine):
+    many = replies(engine, [req("a", n=8, temperature=1.5, top_p=1.0)])
+    assert len({reply.text for reply in many.values()}) > 1
+    other = replies(engine, [req("a", n=8, temperature=1.5, top_p=1.0, seed=8)])
+    assert [r.text for r in many.values()] != [r.text for r in other.values()]
+
+
+def test_the_budget_is_kept_and_named(engine):
+    for reply in engine.generate([req("a", "Tell me a very long story.", n=4, max_tokens=3)]):
+        assert reply.num_tokens <= 4  # three and an end token
+        assert reply.finish in {"stop", "length"}
+        assert reply.finish == "stop" or reply.num_tokens == 3
+
+
+def test_only_new_text_comes_back(engine):
+    for reply in engine.generate([req("a", "Repeat after me: zanzibar", n=2, prefix="Well,")]):
+        assert "Repeat after me" not in reply.text
+        assert "<|im_" not in reply.text
+
+
+def test_prompt_tokens_are_counted(engine):
+    found = replies(engine, [req("short", "Hi there."), req("long", "Hi there. " * 20)])
+    assert found["long", 0].num_prompt_tokens > found["short", 0].num_prompt_tokens > 0
+
+
+def test_stop_strings_are_cut_off(engine):
+    plain = replies(engine, [req("a", temperature=0, max_tokens=8)])["a", 0].text
+    stop = plain[len(plain) // 2 : len(plain) // 2 + 2]
+    cut = replies(engine, [req("a", temperature=0, max_tokens=8, stop=(stop,))])["a", 0]
+    assert stop not in cut.text
+    assert cut.finish == "stop"
+
+
+def test_probabilities_of_next_tokens(engine):
+    reply = replies(engine, [req("a", next_tokens=("0", "5"))])["a", 0]
+    assert len(reply.probabilities) == 2
+    assert all(0 < value < 1 for value in reply.probabilities)
+    assert sum(reply.probabilities) <= 1
+
+
+def test_an_empty_conversation_is_an_error(engine):
+    with pytest.raises(EngineError, match="holds no text"):
+        list(engine.generate([req("a", "  ")]))
+
+
+def test_no_requests_no_replies(engine):
+    assert list(engine.generate([])) == []
+
+
+def test_digests_are_stable(engine):
+    assert engine.digest == engine.digest
+    assert len(engine.digest) == 64

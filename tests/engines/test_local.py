@@ -1,0 +1,127 @@
+import pytest
+import torch
+
+from srlm.config import LocalEngineSection
+from srlm.engines.base import Request
+from srlm.engines.local import LocalEngine, _Row, sample
+from srlm.errors import PromptTooLong
+from srlm.models import load_tokenizer
+from srlm.records import ask
+
+
+def row(temperature=1.0, top_p=1.0):
+    request = Request(
+        id="r",
+        conversation=ask("x"),
+        purpose="response",
+        seed=1,
+        temperature=temperature,
+        top_p=top_p,
+        max_tokens=4,
+    )
+    return _Row(request, 0, 1, ())
+
+
+def expected(logits, temperature, top_p):
+    """The nucleus distribution by the definition: smallest set of likeliest tokens reaching top_p."""
+    probabilities = (logits / temperature).softmax(-1)
+    order = probabilities.argsort(descending=True)
+    kept, total = torch.zeros_like(probabilities), 0.0
+    for token in order.tolist():
+        kept[token] = probabilities[token]
+        total += float(probabilities[token])
+        if total >= top_p:
+            break
+    return kept / kept.sum()
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_p", "spread"), [(1.0, 0.9, 3.0), (0.7, 0.9, 0.1), (1.0, 1.0, 0.5), (0.6, 0.3, 1.0)]
+)
+def test_sampling_follows_the_nucleus_distribution(temperature, top_p, spread):
+    """A spread of 0.1 over 300 tokens puts less than top_p on the 64 likeliest: the full sort is taken."""
+    torch.manual_seed(0)
+    logits = torch.randn(300) * spread
+    draws = 4000
+    uniforms = [(n + 0.5) / draws for n in range(draws)]  # evenly spread: frequencies equal probabilities
+    tokens = sample(logits.expand(draws, -1), [row(temperature, top_p)] * draws, uniforms)
+    found = torch.bincount(torch.tensor(tokens), minlength=300) / draws
+    assert torch.allclose(found, expected(logits, temperature, top_p), atol=2 / draws)
+
+
+def test_temperature_zero_is_greedy():
+    logits = torch.tensor([[0.0, 3.0, 1.0], [2.0, 1.0, 0.0]])
+    assert sample(logits, [row(0), row(0)], [0.99, 0.99]) == [1, 0]
+
+
+def test_greedy_equals_transformers_generate(tiny):
+    from transformers import AutoModelForCausalLM
+
+    engine = LocalEngine(LocalEngineSection(device="cpu", dtype="float32"), tiny)
+    texts = ["What is rain?", "Tell me about the sea and the wind, please, at some length."]
+    requests = [
+        Request(
+            id=text, conversation=ask(text), purpose="response", seed=0, n=2, temperature=0, max_tokens=10
+        )
+        for text in texts
+    ]
+    ours = {reply.request_id: reply.text for reply in engine.generate(requests)}
+    tokenizer = load_tokenizer(tiny.path)
+    model = AutoModelForCausalLM.from_pretrained(tiny.path, dtype=torch.float32)
+    for text in texts:
+        ids = tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}],
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
+        )
+        made = model.generate(**ids, max_new_tokens=10, do_sample=False)[0, ids["input_ids"].shape[1] :]
+        assert ours[text] == tokenizer.decode(made, skip_special_tokens=True).strip()
+
+
+def test_next_probabilities_equal_the_models(tiny):
+    from transformers import AutoModelForCausalLM
+
+    engine = LocalEngine(LocalEngineSection(device="cpu", dtype="float32"), tiny)
+    request = Request(
+        id="a",
+        conversation=ask("Rate it."),
+        purpose="judgment",
+        seed=0,
+        max_tokens=1,
+        prefix="Score: ",
+        next_tokens=("0", "4"),
+    )
+    other = Request(
+        id="b", conversation=ask("A longer one, to pad the first."), purpose="judgment", seed=0, max_tokens=1
+    )
+    reply = next(reply for reply in engine.generate([request, other]) if reply.request_id == "a")
+    tokenizer = load_tokenizer(tiny.path)
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Rate it."}], add_generation_prompt=True, tokenize=False
+    )
+    ids = tokenizer(text + "Score: ", return_tensors="pt", add_special_tokens=False)["input_ids"]
+    logits = AutoModelForCausalLM.from_pretrained(tiny.path, dtype=torch.float32)(ids).logits[0, -1]
+    wanted = logits.softmax(-1)[[tokenizer("0")["input_ids"][0], tokenizer("4")["input_ids"][0]]]
+    assert reply.probabilities == pytest.approx(wanted.tolist(), rel=1e-4)
+
+
+def test_a_prompt_longer_than_the_context_is_an_error(tiny):
+    engine = LocalEngine(LocalEngineSection(device="cpu"), tiny)
+    request = Request(id="a", conversation=ask("word " * 3000), purpose="response", seed=0, max_tokens=10)
+    with pytest.raises(PromptTooLong, match="2048"):
+        list(engine.generate([request]))
+
+
+@pytest.mark.real
+def test_the_real_model_knows_paris(smollm2):
+    engine = LocalEngine(LocalEngineSection(device="cpu"), smollm2)
+    request = Request(
+        id="a",
+        conversation=ask("What is the capital of France?"),
+        purpose="response",
+        seed=0,
+        temperature=0,
+        max_tokens=20,
+    )
+    assert "Paris" in next(iter(engine.generate([request]))).text
