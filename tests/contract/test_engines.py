@@ -72,9 +72,10 @@ def test_prompt_tokens_are_counted(engine):
 
 
 def test_stop_strings_are_cut_off(engine):
-    plain = replies(engine, [req("a", temperature=0, max_tokens=8)])["a", 0].text
-    stop = plain[len(plain) // 2 : len(plain) // 2 + 2]
-    cut = replies(engine, [req("a", temperature=0, max_tokens=8, stop=(stop,))])["a", 0]
+    plain = replies(engine, [req("a", n=6, temperature=1.5, top_p=1.0)])
+    draw, text = next((key[1], reply.text) for key, reply in plain.items() if len(reply.text) > 4)
+    stop = text[len(text) // 2 : len(text) // 2 + 2]
+    cut = replies(engine, [req("a", n=6, temperature=1.5, top_p=1.0, stop=(stop,))])["a", draw]
     assert stop not in cut.text
     assert cut.finish == "stop"
 

@@ -2,7 +2,7 @@ import pytest
 
 from srlm.config import JudgeSection, PairsSection, PromptsSection, ResponsesSection
 from srlm.engines.scripted import ScriptedEngine
-from srlm.records import Example, Prompt, content_id
+from srlm.records import Example, Prompt, content_id, seed_for
 from srlm.stages import records_of
 from srlm.stages.judgments import judge
 from srlm.stages.pairs import make_pairs, pair_of
@@ -28,7 +28,7 @@ def test_prompts_show_six_seeds_and_two_of_its_own():
 
     def script(request, draw):
         asked.append(request.conversation[0].content)
-        return f"Unheard of matter {request.seed} {request.seed % 9973} please explain"
+        return " ".join(f"w{seed_for(request.seed, place) % 10**6}" for place in range(8))
 
     section = PromptsSection(count=12, block=4)
     made = records_of(write_prompts(section, ScriptedEngine(script), SEEDS, seed=1))
