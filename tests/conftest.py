@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from srlm.config import Config, ModelSection, load
+from srlm.config import Config, ModelSection
 from srlm.errors import ModelError
 from srlm.models import Model, folder_digest, load_tokenizer, resolve
+from srlm.recipes import load
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 import pytest
 
-from srlm.config import Config, flatten, from_dict, load, recipe_names
+from srlm.config import Config, flatten
 from srlm.errors import ConfigError
+from srlm.recipes import from_dict, load, recipe_names
 
 
 def test_every_recipe_loads_and_names_its_origins():
@@ -74,7 +75,7 @@ def test_unknown_recipe_names_the_nearest():
 
 
 def test_override_without_equals_is_refused():
-    with pytest.raises(ConfigError, match="section.key=value"):
+    with pytest.raises(ConfigError, match=r"section\.key=value"):
         load("smollm2", ["judge.samples"])
 
 

@@ -54,14 +54,20 @@ def main() -> None:
 @click.option("--redo", metavar="STEP", help="Remake a step, such as M2/pairs, and all after it.")
 @click.option("--json", "json_lines", is_flag=True, help="Progress as JSON lines.")
 def run(
-    recipe: str, overrides: tuple[str, ...], name: str | None, runs: Path, redo: str | None, json_lines: bool
+    recipe: str,
+    overrides: tuple[str, ...],
+    *,
+    name: str | None,
+    runs: Path,
+    redo: str | None,
+    json_lines: bool,
 ) -> None:
     """Train M1, M2, M3 ... or go on with a run that was stopped."""
     from rich.console import Console
 
-    from srlm.config import load
     from srlm.console import watcher
     from srlm.loop import run_loop
+    from srlm.recipes import load
     from srlm.report import write_report
     from srlm.store.jsonl import write_atomically
     from srlm.store.run import open_run
@@ -107,7 +113,7 @@ def status(name: str | None, runs: Path) -> None:
 @main.command()
 def recipes() -> None:
     """The built-in recipes and what each is for."""
-    from srlm.config import recipe_names, recipe_text
+    from srlm.recipes import recipe_names, recipe_text
 
     for name in recipe_names():
         comment = [line.lstrip("# ") for line in recipe_text(name).splitlines()[:3] if line.startswith("#")]
@@ -119,7 +125,8 @@ def recipes() -> None:
 @click.argument("overrides", nargs=-1)
 def config(recipe: str, overrides: tuple[str, ...]) -> None:
     """The resolved values of a recipe, and where each came from."""
-    from srlm.config import flatten, load
+    from srlm.config import flatten
+    from srlm.recipes import load
 
     loaded = load(recipe, overrides)
     for key, value in flatten(loaded.config.model_dump()).items():
@@ -134,8 +141,8 @@ def config(recipe: str, overrides: tuple[str, ...]) -> None:
 )
 def plan(recipe: str, overrides: tuple[str, ...], calibrated: bool) -> None:
     """What a run will cost: steps, generations, tokens, time, disk, memory."""
-    from srlm.config import load
     from srlm.plan import disk_gib, memory_gib, plan
+    from srlm.recipes import load
 
     loaded = load(recipe, overrides).config
     found = plan(loaded, calibrated=calibrated)
@@ -145,14 +152,14 @@ def plan(recipe: str, overrides: tuple[str, ...], calibrated: bool) -> None:
     )
     for step in found["steps"]:
         minutes = f"{rates.seconds(step) / 60:.1f}" if rates else "-"
-        numbers = f"{step.items:>8,}{step.generations:>13,}{step.prefill:>13,}{step.written:>13,}{step.trained:>13,}"
-        click.echo(f"{step.name:<26}{numbers}{minutes:>9}")
+        tokens = f"{step.prefill:>13,}{step.written:>13,}{step.trained:>13,}"
+        click.echo(f"{step.name:<26}{step.items:>8,}{step.generations:>13,}{tokens}{minutes:>9}")
     click.echo("\nRead, written and trained are tokens, at most: every budget is taken as used up.")
     if rates:
         total = sum(rates.seconds(step) for step in found["steps"]) / 60
         click.echo(
-            f"Time at most {total:.0f} minutes, at {rates.prefill:.0f} tokens/s read, {rates.written:.0f} written, "
-            f"{rates.trained:.0f} trained, measured here just now."
+            f"Time at most {total:.0f} minutes, at {rates.prefill:.0f} tokens/s read, "
+            f"{rates.written:.0f} written, {rates.trained:.0f} trained, measured here just now."
         )
     if parameters:
         memory = max(memory_gib(parameters, loaded.sft), memory_gib(parameters, loaded.dpo))

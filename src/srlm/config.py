@@ -1,21 +1,12 @@
 """What was asked: frozen sections with a sentence and the paper's value for every field.
 
-Precedence: default < recipe (which may extend one other) < override. Paper sections in the
-descriptions are those of arXiv 2401.10020. Every mistake of a config is reported in one message.
+Paper sections in the descriptions are those of arXiv 2401.10020. Recipes fill them (srlm/recipes).
 """
 
-import difflib
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from srlm.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["float32", "bfloat16"]
@@ -204,54 +195,21 @@ class Config(Section):
     evaluation: EvaluationSection = EvaluationSection()
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A config with the origin of every value: `default`, a recipe's name or `override`."""
-
-    config: Config
-    origins: dict[str, str]
-
-
-def load(recipe: str, overrides: Sequence[str] = ()) -> Loaded:
-    """The config of a built-in recipe or a YAML file with ``section.key=value`` overrides.
-
-    Raises ConfigError with every mistake at once.
-    """
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for name, layer in _layers(recipe):
-        _merge(values, layer, origins, name)
-    for override in overrides:
-        _merge(values, _parse_override(override), origins, "override")
-    config = _validate(values, f"recipe {recipe}")
-    return Loaded(config, {key: origins.get(key, "default") for key in flatten(config.model_dump())})
+def section_types() -> dict[str, type[Section]]:
+    """Every section by its dotted place, for the generated documentation."""
+    found: dict[str, type[Section]] = {}
+    for name, field in Config.model_fields.items():
+        for kind in sections_in(field.annotation):
+            place = name if name != "engine" else f"engine (kind: {kind.model_fields['kind'].default})"
+            found[place] = kind
+    found["sft.lora, dpo.lora"] = LoraSection
+    return found
 
 
-def from_dict(values: Mapping[str, Any]) -> Config:
-    """The config that `Config.model_dump` wrote; raises ConfigError."""
-    return _validate(dict(values), "the saved config")
-
-
-def recipe_names() -> list[str]:
-    """Names of the recipes that ship with the package."""
-    folder = files("srlm").joinpath("recipes")
-    return sorted(
-        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
-    )
-
-
-def recipe_text(recipe: str) -> str:
-    """The YAML text of a built-in recipe or of a file; raises ConfigError."""
-    if recipe in recipe_names():
-        return files("srlm").joinpath("recipes", f"{recipe}.yaml").read_text("utf-8")
-    path = Path(recipe)
-    if path.suffix in {".yaml", ".yml"} and path.is_file():
-        return path.read_text("utf-8")
-    raise ConfigError(
-        f"recipe {recipe!r}",
-        f"it is neither a built-in recipe nor a YAML file{_nearest(recipe, recipe_names())}",
-        f"take one of {', '.join(recipe_names())}, or the path of a .yaml file",
-    )
+def sections_in(annotation: Any) -> list[type[Section]]:
+    """The sections a field may hold: one, or one of a union."""
+    kinds = get_args(annotation) or (annotation,)
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -263,146 +221,3 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def section_types() -> dict[str, type[Section]]:
-    """Every section by its dotted place, for the generated documentation."""
-    found: dict[str, type[Section]] = {}
-    for name, field in Config.model_fields.items():
-        for kind in _sections_in(field.annotation):
-            found[
-                f"{name} (kind: local)"
-                if kind is LocalEngineSection
-                else f"{name} (kind: scripted)"
-                if kind is ScriptedEngineSection
-                else name
-            ] = kind
-    found["sft.lora, dpo.lora"] = LoraSection
-    return found
-
-
-def _sections_in(annotation: Any) -> list[type[Section]]:
-    kinds = get_args(annotation) or (annotation,)
-    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]
-
-
-def _layers(recipe: str) -> Iterable[tuple[str, dict[str, Any]]]:
-    layer = _parse(recipe_text(recipe), recipe)
-    base = layer.pop("extends", None)
-    if base is not None:
-        below = _parse(recipe_text(str(base)), str(base))
-        if "extends" in below:
-            raise ConfigError(
-                f"recipe {recipe!r} extends {base!r}, which extends another",
-                "one level of inheritance is allowed, so that a recipe can be read in two places at most",
-                f"let {recipe!r} extend {below['extends']!r} directly and copy what it needs from {base!r}",
-            )
-        yield str(base), below
-    yield recipe, layer
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key stands once and 1e-6 is a number."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
-
-
-def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
-    seen: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in seen:
-            line = key_node.start_mark.line + 1
-            raise ConfigError(
-                f"key {key!r} is written twice (line {line})",
-                "one of the two values would be lost silently",
-                "keep the one you mean",
-            )
-        seen[key] = loader.construct_object(value_node, deep=True)
-    return seen
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)
-
-
-def _parse(text: str, origin: str) -> dict[str, Any]:
-    try:
-        values = yaml.load(text, _Loader)  # noqa: S506  a SafeLoader with stricter mappings
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{origin} is not YAML", str(error), "mend the line it names") from error
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"{origin} holds no sections", "a recipe is a mapping of sections", "see `srlm config smollm2`"
-        )
-    return values
-
-
-def _parse_override(override: str) -> dict[str, Any]:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(
-            f"override {override!r}",
-            "it is not of the form section.key=value",
-            "write for example judge.samples=5",
-        )
-    value: Any = yaml.load(text, _Loader) if text else None  # noqa: S506  as above
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return dict(value)
-
-
-def _merge(
-    values: dict[str, Any], layer: Mapping[str, Any], origins: dict[str, str], name: str, prefix: str = ""
-) -> None:
-    if "kind" in layer and values.get("kind", layer["kind"]) != layer["kind"]:
-        values.clear()  # another kind has other keys: the section starts anew
-    for key, value in layer.items():
-        if isinstance(value, Mapping):
-            below = values.get(key)
-            values[key] = below if isinstance(below, dict) else {}
-            _merge(values[key], value, origins, name, f"{prefix}{key}.")
-        else:
-            values[key] = value
-            origins[f"{prefix}{key}"] = name
-
-
-def _validate(values: dict[str, Any], origin: str) -> Config:
-    engine = values.get("engine")
-    if isinstance(engine, dict):
-        engine.setdefault("kind", "local")
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        lines = [_explain(dict(item)) for item in error.errors()]
-        raise ConfigError(
-            f"{origin} has {len(lines)} mistake{'s' * (len(lines) > 1)}:\n    " + "\n    ".join(lines),
-            "a value that is ignored or impossible would give another run than you asked for",
-            "mend each line above; `srlm config smollm2` shows every key with its value",
-        ) from error
-
-
-def _explain(item: dict[str, Any]) -> str:
-    place = [str(part) for part in item["loc"] if part not in {"local", "scripted"}]
-    key = ".".join(place)
-    if item["type"] == "extra_forbidden":
-        return f"{key}: no such key{_nearest(key, _known_keys())}"
-    return f"{key or 'config'}: {item['msg']} (got {item['input']!r})" if key else f"config: {item['msg']}"
-
-
-def _known_keys() -> list[str]:
-    keys = list(Config.model_fields)
-    for name, field in Config.model_fields.items():
-        for kind in _sections_in(field.annotation):
-            keys += [f"{name}.{key}" for key in kind.model_fields]
-    keys += [f"{name}.lora.{key}" for name in ("sft", "dpo") for key in LoraSection.model_fields]
-    return keys
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    match = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {match[0]!r}?" if match else ""

@@ -96,7 +96,8 @@ def run_out(run: Run, t: int, model: Model) -> Outcome:
     )
     return Outcome(
         model,
-        f"M{t} was not trained: the judge of M{t - 1} separated no two responses ({found or 'no prompts were kept'}). "
-        f"{model.name} is the last model. Look at M{t}/judgments.jsonl; a judge that always gives one score or "
-        "writes none needs more or better ranked seed answers, more samples, or a larger model.",
+        f"M{t} was not trained: the judge of M{t - 1} separated no two responses "
+        f"({found or 'no prompts were kept'}). {model.name} is the last model. "
+        f"Look at M{t}/judgments.jsonl; a judge that always gives one score or writes none "
+        "needs more or better ranked seed answers, more samples, or a larger model.",
     )

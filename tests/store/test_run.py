@@ -106,7 +106,8 @@ def test_another_version_is_refused(tmp_path):
 
 def test_a_second_process_is_refused(tmp_path):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom srlm.config import Config\nfrom srlm.errors import RunLocked\n"
+        "import sys\nfrom pathlib import Path\nfrom srlm.config import Config\n"
+        "from srlm.errors import RunLocked\n"
         "from srlm.store.run import open_run\n"
         "try:\n    with open_run(Path(sys.argv[1]), Config()): pass\n"
         "except RunLocked as error: print(error)"

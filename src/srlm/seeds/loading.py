@@ -216,6 +216,6 @@ def _refuse_shared(section: SeedSection, instructions: set[str], ranked: list[Ra
         listed = "\n    ".join(repr(prompt[:80]) for prompt in shared[:SHOWN_LINES])
         raise DataError(
             f"{len(shared)} prompts stand in both {section.instructions} and {section.ranked}:\n    {listed}",
-            "a judge that is tested on prompts it was trained to answer looks better than it is (section 2.1)",
+            "a judge tested on prompts it was trained to answer looks better than it is (section 2.1)",
             "leave each out of one of the two files",
         )

@@ -73,7 +73,7 @@ class Run:
         path = self.folder / f"{step}.jsonl"
         state = self._begin(step, section, inputs)
         if not state["done"]:
-            self._stream(step, path, kind, state, stage, section, inputs)
+            self._stream(step, path, kind, state, stage=stage, section=section, inputs=inputs)
         else:
             self.progress.end(step, state, skipped=True)
         return Records(path, kind, state["digest"], state["records"])
@@ -131,6 +131,7 @@ class Run:
         path: Path,
         kind: type[R],
         state: State,
+        *,
         stage: Callable[..., Iterator[Block[R]]],
         section: BaseModel,
         inputs: tuple[object, ...],
@@ -344,7 +345,8 @@ def _changed(folder: Path, step: str, before: dict[str, Any], after: dict[str, A
     return RunChanged(
         f"run {folder}, step {step}",
         "it was made with other values: " + "; ".join(what),
-        f"set them back, start another run with --name, or remake this step and all after it with --redo {step}",
+        "set them back, start another run with --name, or remake this step and all after it "
+        f"with --redo {step}",
     )
 
 

@@ -38,7 +38,13 @@ def pair_logprobs(
 
 @torch.no_grad()
 def reference_logprobs(
-    path: Path, model: Any, pairs: list[TokenPair], pad: int, micro_tokens: int, autocast: Callable[[], Any]
+    path: Path,
+    model: Any,
+    pairs: list[TokenPair],
+    *,
+    pad: int,
+    micro_tokens: int,
+    autocast: Callable[[], Any],
 ) -> list[tuple[float, float]]:
     """(chosen, rejected) of every pair by the start model, from the file when it is there."""
     if path.exists():

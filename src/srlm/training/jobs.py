@@ -34,7 +34,7 @@ def train_job(job: TrainJob, report: Report) -> None:
     model = load_policy(job.model, section, trust_remote_code=job.trust_remote_code)
     model.to("cuda" if section.device != "cpu" and torch.cuda.is_available() else "cpu")
     before = _start_loss(job, section, model, tokenizer)
-    trainer = _trainer(job, section, model, items, tokenizer.pad_token_id, report)
+    trainer = _trainer(job, section, model, items, pad=tokenizer.pad_token_id, report=report)
     checkpoint = checkpoint_to_resume(job.folder / "checkpoints")
     started = time.monotonic()
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -52,7 +52,7 @@ def train_job(job: TrainJob, report: Report) -> None:
 
 
 def _trainer(
-    job: TrainJob, section: TrainingSection, model: Any, items: list[Any], pad: int, report: Report
+    job: TrainJob, section: TrainingSection, model: Any, items: list[Any], *, pad: int, report: Report
 ) -> LoopTrainer:
     def autocast() -> AbstractContextManager[Any]:
         return _autocast(section, model)
@@ -60,7 +60,9 @@ def _trainer(
     length: Callable[[Any], int]
     if job.dpo:
         path = job.folder / "reference.jsonl"
-        reference = reference_logprobs(path, model, items, pad, section.micro_tokens, autocast)
+        reference = reference_logprobs(
+            path, model, items, pad=pad, micro_tokens=section.micro_tokens, autocast=autocast
+        )
         loss, length = dpo_micro_loss(items, reference, job.dpo.beta, pad, autocast), pair_length
     else:
         loss, length = sft_micro_loss(items, pad, autocast), sequence_length
@@ -70,7 +72,9 @@ def _trainer(
         return [[batch[place] for place in group] for group in groups]
 
     order = training_order(len(items), section.batch_size, section.epochs, job.seed)
-    return LoopTrainer(model, section, job.folder, job.seed, order, split, loss, report)
+    return LoopTrainer(
+        model, section, job.folder, job.seed, order=order, split=split, loss=loss, report=report
+    )
 
 
 def _items(job: TrainJob, section: TrainingSection, tokenizer: Any) -> tuple[list[Any], int]:

@@ -122,8 +122,8 @@ def _crashed(path: Path, status: int, noise: Path) -> TrainingError:
         return TrainingError(
             f"training of {path.parent}",
             "its process was killed, most likely because memory ran out",
-            "lower micro_tokens, or set gradient_checkpointing=true; then run the same command again, which goes on "
-            "from the last checkpoint",
+            "lower micro_tokens, or set gradient_checkpointing=true; then run the same command again, "
+            "which goes on from the last checkpoint",
         )
     return TrainingError(
         f"training of {path.parent}",

@@ -49,6 +49,7 @@ class LoopTrainer(Trainer):  # type: ignore[misc]
         section: TrainingSection,
         folder: Path,
         seed: int,
+        *,
         order: list[list[int]],
         split: Callable[[list[int]], list[list[int]]],
         loss: Callable[[list[int]], MicroLoss],
