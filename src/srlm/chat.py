@@ -12,6 +12,7 @@ from rich.text import Text
 from srlm.config import LocalEngineSection, ModelSection, Sampling
 from srlm.engines.base import Engine, Request
 from srlm.engines.opening import open_engine
+from srlm.errors import PromptTooLong
 from srlm.models import Model, resolve
 from srlm.records import Conversation, Message, content_id, seed_for
 
@@ -28,7 +29,8 @@ def chat(
 ) -> None:
     """Answer each text that `read` gives by every model, until it gives None.
 
-    Every model keeps a conversation of its own. An empty text is asked again, `/new` forgets.
+    Every model keeps a conversation of its own. An empty text is asked again, `/new` forgets, and a
+    conversation that has outgrown the context says so and waits.
     """
     with ExitStack() as stack:
         section = LocalEngineSection()
@@ -41,7 +43,11 @@ def chat(
                 histories = [() for _ in references]
             elif text.strip():
                 asked = [(*history, Message(role="user", content=text)) for history in histories]
-                answers = [_answer(*pair, sampling) for pair in zip(engines, asked, strict=True)]
+                try:
+                    answers = [_answer(*pair, sampling) for pair in zip(engines, asked, strict=True)]
+                except PromptTooLong as error:
+                    console.print(Text(f"{error}, or forget the conversation with /new"), style="red")
+                    continue
                 histories = [
                     (*history, Message(role="assistant", content=answer or " "))
                     for history, answer in zip(asked, answers, strict=True)

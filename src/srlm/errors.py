@@ -41,7 +41,11 @@ class ModelError(SrlmError):
 
 
 class PromptTooLong(ModelError):
-    """A conversation that leaves no room for an answer in the model's context."""
+    """Conversations that leave no room for an answer in the model's context."""
+
+    def __init__(self, given: str, why: str, todo: str, request_ids: tuple[str, ...] = ()) -> None:
+        super().__init__(given, why, todo)
+        self.request_ids = request_ids
 
 
 class EngineError(SrlmError):

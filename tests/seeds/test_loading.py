@@ -87,5 +87,5 @@ def test_a_prompt_in_both_files_or_twice_in_one_is_refused(tmp_path):
                 ranked=write(tmp_path / "r.jsonl", [RANKED | {"prompt": GOOD["prompt"]}]),
             )
         )
-    with pytest.raises(DataError, match="stands twice"):
+    with pytest.raises(DataError, match="line 2: its prompt stands already in line 1"):
         load_seed(SeedSection(instructions=write(tmp_path / "i.jsonl", [GOOD, GOOD])))

@@ -52,8 +52,8 @@ class Engine(Protocol):
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         """n replies for every request, in any order.
 
-        Raises PromptTooLong when a prompt leaves no room for `max_tokens` new ones, and EngineError
-        for an empty conversation.
+        Raises PromptTooLong, before it writes anything, with the ids of all requests that leave no
+        room for `max_tokens` new tokens, and EngineError for an empty conversation.
         """
         ...
 

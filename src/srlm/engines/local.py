@@ -39,6 +39,7 @@ class LocalEngine:
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         self._load()
         encoded = [(request, self._encode(request)) for request in requests]
+        self._refuse_too_long(encoded)
         encoded.sort(key=lambda item: (len(item[1]), item[0].id))
         for batch in self._batches(encoded):
             yield from self._run(batch)
@@ -71,15 +72,20 @@ class LocalEngine:
         messages = [message.model_dump() for message in request.conversation]
         text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         ids: list[int] = self._tokenizer(text + request.prefix, add_special_tokens=False)["input_ids"]
-        context = getattr(self._model.config, "max_position_embeddings", None)
-        if context and len(ids) + request.max_tokens > context:
+        return ids
+
+    def _refuse_too_long(self, encoded: list[tuple[Request, list[int]]]) -> None:
+        context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        fits = [not context or len(ids) + request.max_tokens <= context for request, ids in encoded]
+        if not all(fits):
+            request, ids = encoded[fits.index(False)]
             raise PromptTooLong(
                 f"request {request.id}: a prompt of {len(ids)} tokens and {request.max_tokens} new ones "
                 f"({request.conversation[-1].content[:60]!r}...)",
                 f"the model's context holds {context} tokens",
                 "shorten the prompt, lower max_tokens of the section, or take a model with a longer context",
+                tuple(item.id for (item, _), fit in zip(encoded, fits, strict=True) if not fit),
             )
-        return ids
 
     def _batches(self, encoded: list[tuple[Request, list[int]]]) -> Iterator[list[tuple[Request, list[int]]]]:
         batch: list[tuple[Request, list[int]]] = []

@@ -158,16 +158,17 @@ def _read(source: str, builtin: str, kind: type[L]) -> tuple[list[L], str]:
             ) from error
     lines: list[L] = []
     faults: list[str] = []
+    first_at: dict[str, int] = {}
     for number, text in _numbered(data):
         try:
-            lines.append(kind.model_validate(_object(text)))
+            line = kind.model_validate(_object(text))
         except (ValueError, ValidationError) as error:
             faults.append(f"line {number}: {_reason(error)}")
-    seen: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        if line.prompt in seen:
-            faults.append(f"prompt {line.prompt[:60]!r} stands twice")
-        seen[line.prompt] = number
+            continue
+        if first_at.setdefault(line.prompt, number) == number:
+            lines.append(line)
+        else:
+            faults.append(f"line {number}: its prompt stands already in line {first_at[line.prompt]}")
     _refuse(source, faults, len(lines), builtin)
     return lines, hashlib.sha256(data).hexdigest()
 

@@ -1,13 +1,14 @@
 """Which new prompts are kept: the Self-Instruct filters (Wang et al. 2023, section 2.2).
 
 ROUGE-L F over words equals RapidFuzz's normalised Indel similarity (2·LCS / (m + n)). Words are
-mapped to single characters, so that its C++ compares plain strings.
+mapped to single characters, so that its C++ compares plain strings. Most comparisons never happen:
+two texts that are near must share one of their rarest words (prefix filtering, Chaudhuri et al. 2006).
 """
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import Indel
 
@@ -35,51 +36,50 @@ def fault_of(text: str, section: PromptsSection) -> str | None:
 
 
 class Pool:
-    """All prompts so far, to compare new ones with; memory grows linearly with their words."""
+    """All prompts so far, to compare new ones with; time and memory grow linearly with their words."""
 
     def __init__(self, max_rouge: float, texts: Iterable[str] = ()) -> None:
         self._max_rouge = max_rouge
         self._characters: dict[str, str] = {}
-        self._encoded = [self._encode(text) for text in texts]
+        self._texts: list[str] = []
+        self._with_rare_word: dict[str, list[int]] = {}
+        for text in texts:
+            self._add(self._encode(text))
 
-    def keep_new(self, texts: Sequence[str], chunk: int = 64) -> list[bool]:
+    def keep_new(self, texts: Sequence[str]) -> list[bool]:
         """For each text, in order, whether its ROUGE-L F to every earlier one is at most `max_rouge`.
 
         Kept texts join the pool at once, so later ones are compared with them too.
         """
-        kept: list[bool] = []
-        for start in range(0, len(texts), chunk):
-            kept += self._keep_chunk([self._encode(text) for text in texts[start : start + chunk]])
-        return kept
+        return [self._keep(self._encode(text)) for text in texts]
 
-    def _keep_chunk(self, encoded: list[str]) -> list[bool]:
-        near_pool = self._near(encoded, self._encoded)
-        near_each_other = self._near(encoded, encoded)
-        kept: list[int] = []
-        for index in range(len(encoded)):
-            if not near_pool[index].any() and not near_each_other[index, kept].any():
-                kept.append(index)
-        self._encoded += [encoded[index] for index in kept]
-        return [index in set(kept) for index in range(len(encoded))]
+    def _keep(self, text: str) -> bool:
+        places = {place for word in self._rarest(text) for place in self._with_rare_word.get(word, ())}
+        if self._is_near(text, [self._texts[place] for place in places]):
+            return False
+        self._add(text)
+        return True
 
-    def _near(self, texts: list[str], others: list[str]) -> np.ndarray:
-        """[texts, others]: whether ROUGE-L F exceeds the limit.
-
-        RapidFuzz skips what stays below its cutoff, which is set a little low; the limit itself is
-        compared here, in float64.
-        """
-        if not others:
-            return np.zeros((len(texts), 0), dtype=bool)
+    def _is_near(self, text: str, others: list[str]) -> bool:
+        """RapidFuzz skips what stays below its cutoff, set a little low; the limit is compared here."""
         cutoff = max(self._max_rouge - 1e-6, 0.0)
-        table = process.cdist(
-            texts,
-            others,
-            scorer=Indel.normalized_similarity,
-            score_cutoff=cutoff,
-            dtype=np.float64,
-            workers=-1,
-        )
-        return np.asarray(table > self._max_rouge + 1e-9)
+        best = process.extractOne(text, others, scorer=Indel.normalized_similarity, score_cutoff=cutoff)
+        return best is not None and best[1] > self._max_rouge + 1e-9
+
+    def _add(self, text: str) -> None:
+        for word in self._rarest(text):
+            self._with_rare_word.setdefault(word, []).append(len(self._texts))
+        self._texts.append(text)
+
+    def _rarest(self, text: str) -> set[str]:
+        """The words of which a near text must have at least one among its own.
+
+        F = 2·LCS / (m + n) > t needs more than t·m / (2 - t) words in common, so without that many of
+        the m words one of the rest must be common. Any fixed order of words will do; the one seen last
+        counts as the rarest, for it has the highest character.
+        """
+        common = max(1, math.ceil(self._max_rouge * len(text) / (2 - self._max_rouge) - 1e-9))
+        return set(sorted(text, reverse=True)[: len(text) - common + 1])
 
     def _encode(self, text: str) -> str:
         return "".join(self._character(word) for word in _WORD.findall(text.lower()))

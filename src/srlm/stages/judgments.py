@@ -12,6 +12,7 @@ from srlm.engines.base import Engine, Reply, Request
 from srlm.judging.reading import attempts_a_score, mean_score, read_score
 from srlm.judging.rubric import judge_conversation
 from srlm.records import Judgment, Response, content_id, seed_for
+from srlm.stages.replies import replies_to
 from srlm.store.blocks import Block, Resume, Sized, blocks_after
 
 
@@ -27,11 +28,14 @@ def judge(
     start = resume.blocks if resume else 0
     done = min(start * section.block, len(responses))
     for block in blocks_after(responses, section.block, start):
-        replies: dict[tuple[str, int], Reply] = {}
-        for reply in engine.generate([_request(section, response, seed) for response in block]):
-            replies[reply.request_id, reply.draw] = reply
+        replies, too_long = replies_to(engine, [_request(section, item, seed) for item in block])
         draws = range(section.samples)
-        judgments = [_judgment(item, [replies[item.id, draw] for draw in draws]) for item in block]
+        judgments = [
+            _unasked(item, section.samples)
+            if item.id in too_long
+            else _judgment(item, [replies[item.id, draw] for draw in draws])
+            for item in block
+        ]
         done += len(block)
         yield Block(judgments, done, len(responses), _count(judgments))
 
@@ -61,6 +65,21 @@ def _judgment(response: Response, replies: list[Reply]) -> Judgment:
         reasons=tuple(reading.reason for reading in readings),
         replies=tuple(reply.text for reply in replies),
         num_tokens=sum(reply.num_tokens for reply in replies),
+        flagged=attempts_a_score(response.text),
+    )
+
+
+def _unasked(response: Response, samples: int) -> Judgment:
+    """What stands for the judgment of a response that is too long for the judge's context."""
+    return Judgment(
+        id=content_id("judgment", response.id, []),
+        response_id=response.id,
+        prompt_id=response.prompt_id,
+        score=None,
+        scores=(None,) * samples,
+        reasons=("too long for the context",) * samples,
+        replies=("",) * samples,
+        num_tokens=0,
         flagged=attempts_a_score(response.text),
     )
 

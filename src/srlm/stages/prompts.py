@@ -12,6 +12,7 @@ from srlm.config import PromptsSection
 from srlm.engines.base import Engine, Reply, Request
 from srlm.records import Example, Prompt, ask, content_id, seed_for
 from srlm.stages.filters import Pool, fault_of
+from srlm.stages.replies import replies_to
 from srlm.store.blocks import Block, Resume
 from srlm.templates import fill, template
 
@@ -31,26 +32,25 @@ def write_prompts(
     repeat. Each block counts the candidates dropped, by reason.
     """
     resume = resume or Resume()
-    kept = list(resume.records)
-    pool = Pool(
-        section.max_rouge, [item.prompt for item in seeds] + [item.text for item in [*earlier, *kept]]
-    )
+    written = [*earlier, *resume.records]
+    wanted = len(earlier) + section.count
+    pool = Pool(section.max_rouge, [item.prompt for item in seeds] + [item.text for item in written])
     attempts = resume.blocks * section.block
     limit = section.count * section.max_attempts
-    while len(kept) < section.count and attempts < limit:
+    while len(written) < wanted and attempts < limit:
         requests, shown = {}, {}
         for attempt in range(attempts, min(attempts + section.block, limit)):
-            request, demonstrations = _request(section, seeds, [*earlier, *kept], attempt, seed)
+            request, demonstrations = _request(section, seeds, written, attempt, seed)
             requests[request.id], shown[request.id] = request, (demonstrations, attempt)
-        replies = {reply.request_id: reply for reply in engine.generate(list(requests.values()))}
-        candidates = [(key, clean_prompt(replies[key].text)) for key in requests]
-        new, counts = _filter(section, pool, candidates, replies)
-        new = new[: section.count - len(kept)]
-        block = [Prompt.of(text, *shown[key]) for key, text in new]
-        kept += block
+        replies, too_long = replies_to(engine, list(requests.values()))
+        asked = [replies[key, 0] for key in requests if key not in too_long]
+        new, counts = _filter(section, pool, asked)
+        counts += Counter({"dropped: demonstrations too long": len(too_long)})
+        block = [Prompt.of(text, *shown[key]) for key, text in new[: wanted - len(written)]]
+        written += block
         attempts += len(requests)
         counts += Counter({"attempts": len(requests), "kept": len(block)})
-        yield Block(block, len(kept), section.count, counts)
+        yield Block(block, section.count - (wanted - len(written)), section.count, counts)
 
 
 def clean_prompt(text: str) -> str:
@@ -87,16 +87,18 @@ def _request(
 
 
 def _filter(
-    section: PromptsSection, pool: Pool, candidates: list[tuple[str, str]], replies: dict[str, Reply]
+    section: PromptsSection, pool: Pool, replies: Sequence[Reply]
 ) -> tuple[list[tuple[str, str]], Counter[str]]:
+    """Request id and text of every prompt that is kept, and how many were not, by reason."""
     counts: Counter[str] = Counter()
     fit = []
-    for key, text in candidates:
-        fault = "cut off" if replies[key].finish == "length" else fault_of(text, section)
+    for reply in replies:
+        text = clean_prompt(reply.text)
+        fault = "cut off" if reply.finish == "length" else fault_of(text, section)
         if fault:
             counts[f"dropped: {fault}"] += 1
         else:
-            fit.append((key, text))
+            fit.append((reply.request_id, text))
     fresh = pool.keep_new([text for _, text in fit])
     counts["dropped: too similar"] += fresh.count(False)
     return [item for item, new in zip(fit, fresh, strict=True) if new], +counts

@@ -1,10 +1,12 @@
 """Step 2 of a round: N sampled responses to every prompt (paper, section 2.3)."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from srlm.config import ResponsesSection
 from srlm.engines.base import Engine, Reply, Request
 from srlm.records import Prompt, Response, ask, content_id, seed_for
+from srlm.stages.replies import replies_to
 from srlm.store.blocks import Block, Resume, Sized, blocks_after
 
 
@@ -16,24 +18,26 @@ def respond(
     seed: int = 0,
     resume: Resume[Response] | None = None,
 ) -> Iterator[Block[Response]]:
-    """Blocks with `section.samples` responses a prompt, prompts and draws in order."""
+    """Blocks with `section.samples` responses a prompt, prompts and draws in order.
+
+    A prompt that is too long for the model's context gets none, and is counted.
+    """
     start = resume.blocks if resume else 0
     done = min(start * section.block, len(prompts))
     for block in blocks_after(prompts, section.block, start):
-        requests = [_request(section, prompt, seed) for prompt in block]
-        replies = {(reply.request_id, reply.draw): reply for reply in engine.generate(requests)}
+        replies, too_long = replies_to(engine, [_request(section, prompt, seed) for prompt in block])
+        asked = [prompt for prompt in block if prompt.id not in too_long]
         draws = range(section.samples)
-        responses = [_response(prompt, replies[prompt.id, draw]) for prompt in block for draw in draws]
+        responses = [_response(prompt, replies[prompt.id, draw]) for prompt in asked for draw in draws]
         done += len(block)
-        yield Block(
-            responses,
-            done,
-            len(prompts),
+        counts = Counter(
             {
                 "tokens": sum(item.num_tokens for item in responses),
                 "cut off": sum(item.finish == "length" for item in responses),
-            },
+                "prompts too long": len(too_long),
+            }
         )
+        yield Block(responses, done, len(prompts), +counts)
 
 
 def _request(section: ResponsesSection, prompt: Prompt, seed: int) -> Request:

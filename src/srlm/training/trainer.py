@@ -2,11 +2,13 @@
 
 One item of the data loader is one whole optimiser batch, in the order that `training_order` fixed.
 `training_step` cuts it into micro-batches that fit the memory; each contributes its exact share of
-the batch's loss, so their number changes nothing but memory. Dropout is seeded by the step.
+the batch's loss, so without dropout their number changes nothing but memory. Dropout is seeded by
+the step, so a resumed training drops what the uninterrupted one would have dropped.
 """
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from srlm.config import TrainingSection
 from srlm.records import seed_for
+from srlm.store.jsonl import write_atomically
 
 Metrics = dict[str, float]
 MicroLoss = Callable[[Any, list[int]], tuple[Tensor, Metrics]]
@@ -114,21 +117,24 @@ class LogFile(TrainerCallback):  # type: ignore[misc]
     """Appends each step's figures to a JSONL file and reports them."""
 
     def __init__(self, path: Path, report: Report) -> None:
-        self._path, self._report = path, report
+        self._path, self._report, self._since = path, report, 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Forget the steps after the checkpoint: they are done again."""
+        """Forget the steps after the checkpoint, which are done again: there is a line for every step."""
         lines = self._path.read_text().splitlines() if self._path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
-        self._path.write_text("".join(line + "\n" for line in kept))
+        write_atomically(self._path, "".join(line + "\n" for line in lines[: state.global_step]))
+        self._since = time.perf_counter()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if not logs or "loss" not in logs:
             return
+        now = time.perf_counter()
+        rate = logs["tokens"] / (now - self._since)
+        self._since = now
         figures = {"step": state.global_step} | {k: v for k, v in logs.items() if k != "epoch"}
         with self._path.open("a") as file:
-            file.write(json.dumps(figures) + "\n")
-        self._report(state.global_step, state.max_steps, f"loss {logs['loss']:.3f}")
+            file.write(json.dumps(figures | {"tokens_per_second": rate}) + "\n")
+        self._report(state.global_step, state.max_steps, f"loss {logs['loss']:.3f}, {rate:.0f} tokens/s")
 
 
 def checkpoint_to_resume(folder: Path) -> Path | None:
