@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["float32", "bfloat16"]
 
+RESOURCES = ("micro_tokens", "gradient_checkpointing", "save_steps")
+"""Keys that may change while a run goes on, as after a training that ran out of memory."""
+
 
 class Section(BaseModel):
     """A part of the config; immutable, and unknown keys are refused."""
@@ -210,6 +213,11 @@ def sections_in(annotation: Any) -> list[type[Section]]:
     """The sections a field may hold: one, or one of a union."""
     kinds = get_args(annotation) or (annotation,)
     return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]
+
+
+def decisive(section: BaseModel) -> dict[str, Any]:
+    """The values that decide what a step makes: all but those that only trade memory and time."""
+    return section.model_dump(mode="json", exclude=set(RESOURCES))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -125,3 +125,59 @@ def test_the_real_model_knows_paris(smollm2):
         max_tokens=20,
     )
     assert "Paris" in next(iter(engine.generate([request]))).text
+
+
+def greedy(engine, texts):
+    requests = [
+        Request(id=text, conversation=ask(text), purpose="response", seed=0, temperature=0, max_tokens=8)
+        for text in texts
+    ]
+    return {reply.request_id: reply for reply in engine.generate(requests)}
+
+
+def test_a_beginning_that_is_read_once_changes_nothing(tiny, monkeypatch):
+    """As the rubric is, in front of texts of different lengths; with and without sharing, in fp32."""
+    head = "Judge how well the answer fits the question, on a scale of five points. " * 4
+    texts = [
+        head + tail for tail in ("Rain.", "Snow that melts before noon.", "Fog over a long, long river.")
+    ]
+    read = []
+    engine = LocalEngine(LocalEngineSection(device="cpu", dtype="float32"), tiny)
+    original = LocalEngine._read_shared
+    monkeypatch.setattr(LocalEngine, "_read_shared", lambda *a: read.append(original(*a)) or read[-1])
+    shared = greedy(engine, texts)
+    assert read[0] >= 60
+    monkeypatch.setattr("srlm.engines.local.SHARED_AT_LEAST", 10**6)
+    assert greedy(engine, texts) == shared
+    assert read[1] == 0
+
+
+@pytest.mark.parametrize("family", ["Llama", "Qwen2", "GPTNeoX", "Mistral"])
+def test_grouped_attention_equals_torchs(family):
+    """One token after a padded prompt, over heads that share keys and heads that do not."""
+    import transformers
+    from transformers import DynamicCache
+
+    from srlm.engines.attention import NAME, decode_grouped
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes |= {"num_key_value_heads": 2} if family != "GPTNeoX" else {}
+    torch.manual_seed(3)
+    config = getattr(transformers, f"{family}Config")(vocab_size=50, **sizes)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+
+    @torch.no_grad()
+    def decode():
+        cache = DynamicCache(config=config)
+        mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
+        model(torch.tensor([[0, 0, 5, 6], [7, 8, 9, 10]]), attention_mask=mask, past_key_values=cache)
+        return model(
+            torch.tensor([[11], [12]]),
+            attention_mask=torch.cat([mask, torch.ones(2, 1, dtype=torch.long)], dim=1),
+            past_key_values=cache,
+        ).logits
+
+    wanted = decode()
+    decode_grouped(model)
+    assert model.config._attn_implementation == NAME
+    torch.testing.assert_close(decode(), wanted, atol=1e-5, rtol=1e-5)

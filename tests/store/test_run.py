@@ -76,6 +76,22 @@ def test_a_key_of_a_step_not_begun_may_change(tmp_path):
         make(run, stage_that_dies(0))
 
 
+def test_a_key_that_only_trades_memory_and_time_may_change(tmp_path):
+    def train(section, *, folder, target, seed, report):
+        target.mkdir(parents=True)
+        return target
+
+    with open_run(tmp_path, CONFIG) as run:
+        run.model("M1/sft", train, CONFIG.sft)
+    less = CONFIG.sft.model_copy(update={"micro_tokens": 128, "gradient_checkpointing": True})
+    config = CONFIG.model_copy(update={"sft": less})
+    with open_run(tmp_path, config) as run:
+        assert run.model("M1/sft", train, config.sft).name == "M1"
+    other = CONFIG.model_copy(update={"sft": CONFIG.sft.model_copy(update={"epochs": 9.0})})
+    with pytest.raises(RunChanged, match=r"sft\.epochs: 1.0 then, 9.0 now"), open_run(tmp_path, other):
+        pass
+
+
 def test_changed_inputs_are_refused(tmp_path):
     with open_run(tmp_path, CONFIG) as run:
         make(run)

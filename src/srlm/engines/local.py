@@ -1,16 +1,17 @@
 """Any causal language model that transformers loads, in this process, on CPU or CUDA.
 
-Requests are sorted by length and batched by tokens. The prompt of a request is prefilled once and
-its cache repeated for the n samples. Randomness comes from a row of uniform numbers per draw
-(`seed_for(seed, draw)`), so a draw depends neither on its batch nor on a shared generator. The
-nucleus is found among the 64 likeliest tokens, and by a full sort only for rows where they do not
-reach top-p, so the distribution is exact.
+Requests are sorted by length and batched by tokens. What all prompts of a batch begin with, such as a
+rubric, is read once; the prompt of a request is read once and its cache repeated for the n samples.
+Randomness comes from a row of uniform numbers per draw (`seed_for(seed, draw)`), so a draw depends
+neither on its batch nor on a shared generator. The nucleus is found among the 64 likeliest tokens, and
+by a full sort only for rows where they do not reach top-p, so the distribution is exact.
 """
 
 import gc
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from srlm.config import LocalEngineSection
+from srlm.engines.attention import decode_grouped
 from srlm.engines.base import Reply, Request
 from srlm.engines.scripted import empty_conversation
 from srlm.errors import PromptTooLong
@@ -25,6 +27,7 @@ from srlm.models import Model, load_tokenizer
 from srlm.records import Finish, seed_for
 
 NUCLEUS = 64
+SHARED_AT_LEAST = 32
 
 
 class LocalEngine:
@@ -54,7 +57,9 @@ class LocalEngine:
         if self._model is not None:
             return
         from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         auto = "cuda" if torch.cuda.is_available() else "cpu"
         device = auto if self._section.device == "auto" else self._section.device
         self._tokenizer = load_tokenizer(self._path)
@@ -62,6 +67,7 @@ class LocalEngine:
             self._path, dtype=getattr(torch, self._section.dtype), trust_remote_code=self._trust
         )
         self._model.to(device).eval()
+        decode_grouped(self._model)
         ends = self._model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
         self._ends = {end for end in [*ends, self._tokenizer.eos_token_id] if end is not None}
@@ -114,15 +120,17 @@ class LocalEngine:
         """Cache, last logits [rows, vocabulary], mask [rows, length], next positions [rows, 1]."""
         from transformers import DynamicCache
 
-        device = self._model.device
-        longest = max(map(len, prompts))
-        pad = self._tokenizer.pad_token_id
-        ids = torch.tensor([[pad] * (longest - len(prompt)) + prompt for prompt in prompts], device=device)
-        mask = torch.tensor(
-            [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device
-        )
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
         cache = DynamicCache(config=self._model.config)
+        shared = self._read_shared(cache, prompts)
+        tails = [prompt[shared:] for prompt in prompts]
+        longest = max(map(len, tails))
+        pad = self._tokenizer.pad_token_id
+        device = self._model.device
+        ids = torch.tensor([[pad] * (longest - len(tail)) + tail for tail in tails], device=device)
+        mask = torch.tensor(
+            [[1] * shared + [0] * (longest - len(tail)) + [1] * len(tail) for tail in tails], device=device
+        )
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, shared:]
         output = self._model(
             input_ids=ids,
             attention_mask=mask,
@@ -132,6 +140,20 @@ class LocalEngine:
             logits_to_keep=1,
         )
         return cache, output.logits[:, -1].float(), mask, positions[:, -1:] + 1
+
+    def _read_shared(self, cache: Any, prompts: list[list[int]]) -> int:
+        """Read once the tokens with which all prompts begin, such as a rubric; returns how many."""
+        from transformers.cache_utils import DynamicLayer
+
+        same = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*prompts, strict=False))
+        shared = min(len(list(same)), min(map(len, prompts)) - 1)
+        plain = all(type(layer) is DynamicLayer for layer in cache.layers)  # a window would count the padding
+        if len(prompts) == 1 or shared < SHARED_AT_LEAST or not plain:
+            return 0
+        ids = torch.tensor([prompts[0][:shared]], device=self._model.device)
+        self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        cache.batch_repeat_interleave(len(prompts))
+        return shared
 
     def _decode(self, rows: "list[_Row]", state: "_State") -> Iterator[Reply]:
         while True:

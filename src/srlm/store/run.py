@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from srlm import __version__
-from srlm.config import Config, flatten
+from srlm.config import Config, decisive, flatten
 from srlm.errors import RunChanged, RunError, RunLocked
 from srlm.models import Model, folder_digest
 from srlm.records import Record
@@ -308,7 +308,7 @@ def _given(config: Config, section: BaseModel | None, inputs: tuple[object, ...]
     given: dict[str, Any] = {"seed": config.seed}
     for name in type(config).model_fields:
         if section is not None and getattr(config, name) is section:
-            given[name] = section.model_dump(mode="json")
+            given[name] = decisive(section)
     given["inputs"] = [str(getattr(value, "digest", None) or _sha(repr(value))) for value in inputs]
     return given
 
@@ -327,6 +327,7 @@ def _refuse_changes(folder: Path, config: Config) -> None:
             f"install srlm {made_by} to continue it, or start another run with --name",
         )
     now = config.model_dump(mode="json")
+    now |= {name: decisive(value) for name in now if isinstance(value := getattr(config, name), BaseModel)}
     for state in begun:
         given = {key: value for key, value in state["given"].items() if key != "inputs"}
         if any(now[key] != value for key, value in given.items()):

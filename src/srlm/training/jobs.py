@@ -31,7 +31,7 @@ def train_job(job: TrainJob, report: Report) -> None:
     section: TrainingSection = job.dpo or job.sft  # type: ignore[assignment]  # one of them is set
     tokenizer = load_tokenizer(job.model)
     items, left_out = _items(job, section, tokenizer)
-    model = load_policy(job.model, section, trust_remote_code=job.trust_remote_code)
+    model = load_policy(job.model, section, seed=job.seed, trust_remote_code=job.trust_remote_code)
     model.to("cuda" if section.device != "cpu" and torch.cuda.is_available() else "cpu")
     before = _start_loss(job, section, model, tokenizer)
     trainer = _trainer(job, section, model, items, pad=tokenizer.pad_token_id, report=report)

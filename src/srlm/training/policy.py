@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from srlm.config import TrainingSection
 from srlm.errors import ModelError
+from srlm.records import seed_for
 from srlm.training.batches import Batch
 from srlm.training.losses import target_logprobs
 
@@ -17,8 +18,13 @@ BLOCK_OUTPUTS = ("o_proj", "down_proj", "c_proj", "out_proj", "dense_4h_to_h", "
 """Names of the last linear layer of attention and MLP blocks, over the model families."""
 
 
-def load_policy(folder: Path, section: TrainingSection, *, trust_remote_code: bool = False) -> Any:
-    """The model to train, in `section.weights` precision, with dropout and adapters as asked."""
+def load_policy(
+    folder: Path, section: TrainingSection, *, seed: int = 0, trust_remote_code: bool = False
+) -> Any:
+    """The model to train, in `section.weights` precision, with dropout and adapters as asked.
+
+    Adapters begin with random numbers, drawn from `seed`.
+    """
     from transformers import AutoModelForCausalLM
 
     model: Any = AutoModelForCausalLM.from_pretrained(
@@ -38,6 +44,7 @@ def load_policy(folder: Path, section: TrainingSection, *, trust_remote_code: bo
             target_modules="all-linear",
             task_type="CAUSAL_LM",
         )
+        torch.manual_seed(seed_for(seed, "adapters"))
         model = get_peft_model(model, adapters)
         model.enable_input_require_grads()
     return model

@@ -1,0 +1,168 @@
+"""The whole loop on a tiny model: text from the scripted engine, every training real."""
+
+import json
+from contextlib import contextmanager
+
+import pytest
+from safetensors.torch import load_file
+
+from srlm.engines.scripted import ScriptedEngine
+from srlm.errors import RunChanged, TrainingError
+from srlm.loop import run_loop
+from srlm.records import Judgment, Pair, Prompt, Response
+from srlm.report import write_report
+from srlm.store.jsonl import read_records
+from srlm.store.run import open_run, run_states
+
+
+class Counting:
+    """Watches a run and remembers which steps were made and which skipped."""
+
+    def __init__(self):
+        self.made, self.skipped = [], []
+
+    def begin(self, step, done, total): ...
+
+    def advance(self, step, done, total, note=""): ...
+
+    def end(self, step, state, skipped):
+        (self.skipped if skipped else self.made).append(step)
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    """A finished run and its outcome."""
+    from conftest import tiny_overrides
+    from srlm.recipes import load
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    config = load("smollm2", tiny_overrides(tiny.path)).config
+    with open_run(folder, config) as run:
+        outcome = run_loop(config, run)
+    return folder, config, outcome
+
+
+def scripted(monkeypatch, script):
+    """Let every engine of the loop say what the script says."""
+
+    @contextmanager
+    def opened(section, model, **_):
+        yield ScriptedEngine(script, name=model.digest)
+
+    monkeypatch.setattr("srlm.loop.open_engine", opened)
+
+
+def judging(reply):
+    """A script whose judge always gives one reply."""
+    plain = ScriptedEngine()._script
+    return lambda request, draw: reply if request.purpose == "judgment" else plain(request, draw)
+
+
+def test_three_models_and_real_pairs_in_both_rounds(finished):
+    folder, _, outcome = finished
+    assert outcome.model.name == "M3"
+    weights = [load_file(folder / name / "model/model.safetensors") for name in ("M1", "M2", "M3")]
+    for one, other in [(0, 1), (1, 2)]:
+        assert any((weights[one][name] != weights[other][name]).any() for name in weights[one])
+    for name in ("M2", "M3"):
+        assert len(list(read_records(folder / name / "pairs.jsonl", Pair))) >= 1
+    for name in ("M0", "M1", "M2", "M3"):
+        figures = json.loads((folder / name / "evaluation/figures.json").read_text())
+        assert figures["judge"]["pairs"] > 50
+        assert figures["heldout_loss"] > 0
+        assert figures["answers"]["num"] > 0
+
+
+def test_every_pair_can_be_traced_to_its_prompt_responses_and_judgments(finished):
+    folder, config, _ = finished
+    prompts = {item.id: item for item in read_records(folder / "M2/prompts.jsonl", Prompt)}
+    responses = {item.id: item for item in read_records(folder / "M2/responses.jsonl", Response)}
+    judgments = {item.response_id: item for item in read_records(folder / "M2/judgments.jsonl", Judgment)}
+    assert len(responses) == len(judgments) == len(prompts) * config.responses.samples
+    for pair in read_records(folder / "M2/pairs.jsonl", Pair):
+        assert pair.prompt == prompts[pair.prompt_id].text
+        assert pair.chosen == responses[pair.chosen_id].text
+        assert pair.rejected_score == judgments[pair.rejected_id].score
+        siblings = [
+            judgments[key].score for key, item in responses.items() if item.prompt_id == pair.prompt_id
+        ]
+        assert pair.chosen_score == max(siblings)
+        assert pair.rejected_score == min(siblings)
+
+
+def test_each_round_trains_on_its_own_pairs_with_the_round_before_as_reference(finished):
+    folder, _, _ = finished
+    for name, before in (("M2", "M1"), ("M3", "M2")):
+        job = json.loads((folder / name / "dpo/job.json").read_text())
+        assert job["model"] == str(folder / before / "model")
+        trained = list(read_records(folder / name / "dpo/data.jsonl", Pair))
+        assert trained == list(read_records(folder / name / "pairs.jsonl", Pair))
+        log = [json.loads(line) for line in (folder / name / "dpo/log.jsonl").read_text().splitlines()]
+        assert log[0]["loss"] == pytest.approx(0.6931, abs=0.1)
+
+
+def test_prompts_of_round_two_do_not_repeat_round_one(finished):
+    folder, _, _ = finished
+    texts = [
+        item.text for name in ("M2", "M3") for item in read_records(folder / name / "prompts.jsonl", Prompt)
+    ]
+    assert len(set(texts)) == len(texts)
+
+
+def test_a_finished_run_does_nothing_again(finished):
+    folder, config, outcome = finished
+    seen = Counting()
+    with open_run(folder, config, progress=seen) as run:
+        assert run_loop(config, run) == outcome
+    assert not seen.made
+    assert len(seen.skipped) == len(run_states(folder))
+
+
+def test_the_report_shows_every_round_and_escapes_what_the_model_wrote(finished):
+    folder, _, _ = finished
+    markdown, page = write_report(folder)
+    for text in (markdown.read_text(), page.read_text()):
+        for name in ("M0", "M1", "M2", "M3", "judge.samples", "Longer wins"):
+            assert name.lower() in text.lower()
+    assert "<script" not in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"), [("Score: 3", "tie"), ("I would rather not judge.", "unscored")]
+)
+def test_a_judge_that_separates_nothing_ends_the_run_with_a_verdict(
+    tiny_config, tmp_path, monkeypatch, reply, reason
+):
+    scripted(monkeypatch, judging(reply))
+    with open_run(tmp_path, tiny_config) as run:
+        outcome = run_loop(tiny_config, run)
+    assert outcome.model.name == "M1"
+    assert f"6 {reason}" in outcome.verdict
+    assert "M2 was not trained" in outcome.verdict
+    assert (tmp_path / "M1/model/model.safetensors").exists()
+    assert not (tmp_path / "M2/dpo").exists()
+    figures = json.loads((tmp_path / "M1/evaluation/figures.json").read_text())["judge"]
+    assert figures["unreadable"] == (1.0 if reason == "unscored" else 0.0)
+    markdown, _ = write_report(tmp_path)
+    assert reason in markdown.read_text()
+
+
+def test_a_model_that_writes_no_usable_prompt_ends_the_run_with_a_verdict(tiny_config, tmp_path, monkeypatch):
+    scripted(monkeypatch, lambda request, draw: "No." if request.purpose == "prompt" else "Text.\nScore: 2")
+    with open_run(tmp_path, tiny_config) as run:
+        outcome = run_loop(tiny_config, run)
+    assert "no prompts were kept" in outcome.verdict
+
+
+def test_a_training_that_fails_loses_nothing(tiny_config, tmp_path):
+    short = tiny_config.model_copy(update={"dpo": tiny_config.dpo.model_copy(update={"max_length": 16})})
+    with open_run(tmp_path, short) as run, pytest.raises(TrainingError, match=r"raise dpo\.max_length"):
+        run_loop(short, run)
+    with pytest.raises(RunChanged, match="--redo M2/dpo"), open_run(tmp_path, tiny_config):
+        pass
+    seen = Counting()
+    config = tiny_config.model_copy(update={"iterations": 2})
+    with open_run(tmp_path, config, progress=seen, redo="M2/dpo") as run:
+        assert run_loop(config, run).model.name == "M2"
+    assert "M2/judgments" in seen.skipped
+    assert "M2/dpo" in seen.made

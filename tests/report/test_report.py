@@ -1,0 +1,121 @@
+import dataclasses
+from html.parser import HTMLParser
+
+import pytest
+
+from srlm.records import Pair
+from srlm.report.collect import ModelRow, Page, RoundRow, TrainingRow
+from srlm.report.render import curve, render
+
+HOSTILE = '</pre><script>alert("x")</script>\n# Heading\n| a | b |\n```\n{{ page.name }}'
+
+
+def page() -> Page:
+    pair = Pair(
+        id="1",
+        prompt_id="p1",
+        prompt=HOSTILE,
+        chosen_id="c",
+        rejected_id="r",
+        chosen=HOSTILE,
+        rejected="",
+        chosen_score=4.5,
+        rejected_score=1,
+        chosen_finish="stop",
+        rejected_finish="stop",
+    )
+    judge = {"accuracy": 0.5, "longer_wins": 0.25, "right": 1, "tied": 0, "wrong": 1, "unscored": 2}
+    figures = {
+        "judge": judge | {"unreadable": None, "mean_score": 3.25, "pairs": 4},
+        "answers": {"num": 1, "tokens": 12, "characters": 50, "ended": 1.0},
+        "heldout_loss": None,
+    }
+    return Page(
+        name="demo",
+        verdict="M2 is trained.",
+        models=[ModelRow("M0", figures)],
+        rounds=[
+            RoundRow(
+                name="M2",
+                prompts=3,
+                attempts=9,
+                dropped={"cut off": 6},
+                responses=12,
+                replies=36,
+                unreadable=9,
+                pairs=1,
+                no_pair={"tie": 2, "unscored": 1},
+                samples=[pair],
+            )
+        ],
+        trainings=[
+            TrainingRow(
+                "M2/dpo",
+                {"items": 1, "steps": 2, "left_out_too_long": 0, "seconds": 3.0},
+                [{"step": 1, "loss": 0.7}, {"step": 2, "loss": 0.6}],
+            )
+        ],
+        seconds={"M1/sft": 61.4},
+        machine={"srlm": "0.1.0", "packages": {"torch": "2.13.0"}},
+        config={"judge.samples": 3},
+        origins={"judge.samples": "recipe"},
+    )
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+
+
+def test_html_escapes_everything_that_a_model_wrote():
+    html = render(page(), "report.html")
+    parsed = Tags()
+    parsed.feed(html)
+    assert "script" not in parsed.tags
+    assert not [name for name in parsed.attributes if name.startswith("on")]
+    assert "&lt;script&gt;" in html
+    assert "{{ page.name }}" in html  # a template in a text is never filled
+
+
+def test_html_needs_nothing_from_elsewhere():
+    html = render(page(), "report.html")
+    assert "http" not in html.replace("http-equiv", "")
+    assert "@import" not in html
+    assert "url(" not in html
+
+
+def test_markdown_keeps_a_models_text_inside_its_block():
+    text = render(page(), "report.md")
+    assert "\n# Heading" not in text
+    assert "    # Heading" in text
+    assert "    (empty)" in text
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.html"])
+def test_rates_are_shown_and_missing_figures_are_dashes(name):
+    text = render(page(), name)
+    assert "50.0 %" in text  # accuracy
+    assert "25.0 %" in text  # unreadable replies, 9 of 36
+    assert "2 tie, 1 unscored" in text
+    assert "–" in text
+    assert "None" not in text
+
+
+def test_an_unfinished_run_without_rounds_is_shown():
+    empty = dataclasses.replace(page(), rounds=[], models=[], trainings=[])
+    for name in ("report.md", "report.html"):
+        assert "M2 is trained." in render(empty, name)
+
+
+def test_curves_run_from_left_to_right_and_stay_in_the_box():
+    points = [
+        tuple(map(float, p.split(","))) for p in curve([{"a": 1.0}, {"a": 3.0}, {"b": 1.0}], "a").split()
+    ]
+    assert points == [(0.0, 82.0), (300.0, 8.0)]
+    assert curve([{"a": 2.0}], "a") == "0.0,82.0"
+    assert curve([{}], "a") == ""

@@ -1,0 +1,115 @@
+import json
+import shutil
+
+import pytest
+
+from srlm.config import ModelSection
+from srlm.errors import ModelError
+from srlm.models import BUILTIN, WHEEL, folder_digest, load_tokenizer, resolve
+
+
+def test_a_local_folder(tiny):
+    assert resolve(ModelSection(name=str(tiny.path))).path == tiny.path
+
+
+def test_the_digest_follows_weights_and_tokenizer(tiny, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny.path, copy)
+    assert folder_digest(copy) == tiny.digest
+    (copy / "notes.txt").write_text("not part of the model")
+    assert folder_digest(copy) == tiny.digest
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"rope_theta": 1.0}))
+    assert folder_digest(copy) != tiny.digest
+
+
+@pytest.mark.parametrize(
+    "name", ["owner/no-such-model-srlm", "./nowhere", "nowhere.gguf", "not a model name"]
+)
+def test_an_unreachable_model_names_the_three_ways_out(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError) as caught:
+        resolve(ModelSection(name=name))
+    for part in (name, "(1)", "(2)", "HF_TOKEN", "(3)", BUILTIN, WHEEL):
+        assert part in str(caught.value)
+
+
+def test_pickled_weights_are_never_loaded(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(ModelError, match="pickled weights are never loaded"):
+        resolve(ModelSection(name=str(tmp_path)))
+
+
+def test_a_changed_download_is_refused(tmp_path, monkeypatch):
+    from srlm import models
+
+    wrong = tmp_path / "model.gguf"
+    wrong.write_bytes(b"GGUF but not ours")
+    with pytest.raises(ModelError, match="SHA-256"):
+        models._checked_sha(wrong)
+
+
+@pytest.fixture
+def without(tiny, tmp_path):
+    """A copy of the tiny model whose tokenizer lacks what is named."""
+
+    def made(*keys):
+        folder = tmp_path / "model"
+        shutil.copytree(tiny.path, folder)
+        (folder / "chat_template.jinja").unlink(missing_ok=True)
+        path = folder / "tokenizer_config.json"
+        kept = {key: value for key, value in json.loads(path.read_text()).items() if key not in keys}
+        path.write_text(json.dumps(kept))
+        for name in ("special_tokens_map.json", "generation_config.json"):
+            (folder / name).unlink(missing_ok=True)
+        return folder
+
+    return made
+
+
+def test_a_model_without_a_chat_template_gets_the_documented_one(without):
+    tokenizer = load_tokenizer(without("chat_template", "pad_token"))
+    turns = [
+        {"role": "user", "content": "Hi."},
+        {"role": "assistant", "content": "Hello."},
+        {"role": "user", "content": "Bye."},
+    ]
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    end = tokenizer.eos_token
+    assert text == f"User: Hi.\n\nAssistant: Hello.{end}\n\nUser: Bye.\n\nAssistant:\n"
+    assert tokenizer.pad_token_id is not None
+
+
+def test_a_model_without_an_end_token_is_refused(without):
+    with pytest.raises(ModelError, match="could never end"):
+        load_tokenizer(without("eos_token"))
+
+
+def test_a_template_that_lacks_a_chat_format_still_trains_and_generates(without):
+    from srlm.config import LocalEngineSection
+    from srlm.engines.base import Request
+    from srlm.engines.local import LocalEngine
+    from srlm.models import Model
+    from srlm.records import ask
+    from srlm.training.batches import encode
+
+    folder = without("chat_template")
+    tokenizer = load_tokenizer(folder)
+    item = encode(tokenizer, "Hi.", "Hello.")
+    assert tokenizer.decode(item.ids).endswith(f"Assistant:\nHello.{tokenizer.eos_token}")
+    engine = LocalEngine(LocalEngineSection(device="cpu"), Model("M0", folder, "d"))
+    request = Request(id="a", conversation=ask("Hi."), purpose="response", seed=0, max_tokens=3)
+    assert len(list(engine.generate([request]))) == 1
+
+
+@pytest.mark.real
+def test_the_built_in_model_is_plain_safetensors(smollm2):
+    from safetensors import safe_open
+
+    with safe_open(smollm2.path / "model.safetensors", "pt") as weights:
+        shapes = [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118
+    assert sum(rows[0] * (rows[1] if len(rows) > 1 else 1) for rows in shapes) == pytest.approx(
+        134.5e6, rel=0.01
+    )
+    assert "quantization_config" not in json.loads((smollm2.path / "config.json").read_text())

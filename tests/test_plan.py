@@ -1,0 +1,36 @@
+import pytest
+
+from srlm.config import Config
+from srlm.plan import disk_gib, memory_gib, num_parameters, plan_steps
+from srlm.recipes import load
+from srlm.seeds import load_seed
+
+
+def test_every_step_of_the_run_is_planned():
+    config = load("smollm2").config
+    names = {step.name for step in plan_steps(config, load_seed(config.data))}
+    for name in ("M1/sft", "M2/prompts", "M3/judgments", "M3/dpo", "M0/evaluation/answers"):
+        assert name in names
+    assert not any(name.startswith("M4") for name in names)
+
+
+def test_sixteen_generations_a_prompt():
+    """Paper, section 2.3: N = 4 responses and K = 3 judgments each, 4 + 12."""
+    config = Config()
+    steps = {step.name: step for step in plan_steps(config, load_seed(config.data))}
+    asked = steps["M2/responses"].generations + steps["M2/judgments"].generations
+    assert asked == 16 * config.prompts.count
+
+
+def test_parameters_are_counted_from_headers(tiny):
+    # 49,152 x 32 tied embeddings; a layer: q, o 32x32, k, v 16x32, three of 64x32, two norms of 32.
+    layer = 2 * 32 * 32 + 2 * 16 * 32 + 3 * 64 * 32 + 2 * 32
+    assert num_parameters(tiny) == 49152 * 32 + 2 * layer + 32
+
+
+def test_adapters_take_less_memory_and_disk():
+    config = load("smollm2", ["sft.lora.rank=8", "dpo.lora.rank=8"]).config
+    plain = load("smollm2").config
+    assert memory_gib(10**9, config.sft) < memory_gib(10**9, plain.sft)
+    assert disk_gib(10**9, config) < disk_gib(10**9, plain)
+    assert disk_gib(10**9, plain) == pytest.approx((3 * 4 + 2 * 3 * 4) * 10**9 / 2**30)

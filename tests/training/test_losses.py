@@ -1,0 +1,59 @@
+import math
+
+import pytest
+import torch
+
+from srlm.training.losses import dpo_losses, sft_loss, sum_by_sequence, target_logprobs
+
+
+def test_dpo_loss_by_hand():
+    """chosen -1 (reference -1.5), rejected -2 (reference -1.5), beta 0.1.
+
+    margin = 0.1 * ((-1 + 1.5) - (-2 + 1.5)) = 0.1 * (0.5 + 0.5) = 0.1
+    loss = -log(1 / (1 + e^-0.1)) = log(1 + 0.904837) = 0.644397
+    """
+    loss, margin = dpo_losses(*(torch.tensor([x]) for x in (-1.0, -2.0, -1.5, -1.5)), beta=0.1)
+    assert margin.item() == pytest.approx(0.1)
+    assert loss.item() == pytest.approx(0.644397, abs=1e-6)
+
+
+def test_dpo_starts_at_log_two_and_pulls_the_answers_apart():
+    chosen, rejected = torch.tensor([-3.0], requires_grad=True), torch.tensor([-4.0], requires_grad=True)
+    loss, _ = dpo_losses(chosen, rejected, chosen.detach(), rejected.detach(), beta=0.5)
+    loss.sum().backward()
+    assert loss.item() == pytest.approx(math.log(2))
+    # d loss / d chosen = -beta * sigmoid(-margin) = -0.5 * 0.5
+    assert chosen.grad.item() == pytest.approx(-0.25)
+    assert rejected.grad.item() == pytest.approx(0.25)
+
+
+def test_sft_loss_is_the_mean_over_the_whole_batch():
+    """Two micro-batches of 3 and 1 targets of one batch: -(1 + 2 + 3) / 4 and -4 / 4 add to 10 / 4."""
+    parts = [
+        sft_loss(torch.tensor([-1.0, -2.0, -3.0]), num_targets=4),
+        sft_loss(torch.tensor([-4.0]), num_targets=4),
+    ]
+    assert sum(parts).item() == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 100])
+def test_chunked_logprobs_and_their_gradients_equal_log_softmax(chunk):
+    torch.manual_seed(0)
+    hidden = torch.randn(7, 5, requires_grad=True)
+    head = torch.nn.Linear(5, 11, bias=False)
+    targets = torch.randint(0, 11, (7,))
+    wanted = head(hidden).log_softmax(-1)[torch.arange(7), targets]
+    wanted_gradients = torch.autograd.grad(wanted.sum(), [hidden, head.weight])
+    found = target_logprobs(hidden, targets, head, chunk=chunk)
+    gradients = torch.autograd.grad(found.sum(), [hidden, head.weight])
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(gradients, wanted_gradients)
+
+
+def test_no_targets_no_logprobs():
+    assert target_logprobs(torch.zeros(0, 5), torch.zeros(0).long(), torch.nn.Identity()).shape == (0,)
+
+
+def test_sums_go_to_the_owner():
+    sums = sum_by_sequence(torch.tensor([1.0, 2.0, 4.0, 8.0]), torch.tensor([0, 0, 2, 2]), 3)
+    assert sums.tolist() == [3.0, 0.0, 12.0]
