@@ -5,7 +5,7 @@ import pytest
 
 from srlm.config import ModelSection
 from srlm.errors import ModelError
-from srlm.models import BUILTIN, WHEEL, folder_digest, load_tokenizer, resolve
+from srlm.models import BUILTIN, WHEEL, folder_digest, load_tokenizer, load_weights, resolve
 
 
 def test_a_local_folder(tiny):
@@ -39,6 +39,17 @@ def test_pickled_weights_are_never_loaded(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
     with pytest.raises(ModelError, match="pickled weights are never loaded"):
         resolve(ModelSection(name=str(tmp_path)))
+
+
+def test_files_that_are_no_model_are_refused(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("SRLM_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF but not a model at all")
+    with pytest.raises(ModelError, match=r"broken\.gguf"):
+        resolve(ModelSection(name=str(tmp_path / "broken.gguf")))
+    shutil.copytree(tiny.path, tmp_path / "model")
+    (tmp_path / "model/model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(ModelError, match="cannot load it"):
+        load_weights(tmp_path / "model", "float32")
 
 
 def test_a_changed_download_is_refused(tmp_path, monkeypatch):
@@ -101,6 +112,43 @@ def test_a_template_that_lacks_a_chat_format_still_trains_and_generates(without)
     engine = LocalEngine(LocalEngineSection(device="cpu"), Model("M0", folder, "d"))
     request = Request(id="a", conversation=ask("Hi."), purpose="response", seed=0, max_tokens=3)
     assert len(list(engine.generate([request]))) == 1
+
+
+CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+def test_a_models_own_code_runs_only_when_the_user_says_so(tiny, tmp_path):
+    from srlm.config import SftSection
+    from srlm.records import Example
+    from srlm.training.launch import train_sft
+
+    folder = tmp_path / "model"
+    shutil.copytree(tiny.path, folder)
+    (folder / "own.py").write_text(CODE)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own", "architectures": ["OwnModel"]}
+    config |= {"auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="trust_remote_code=true"):
+        load_weights(folder, "float32")
+    model = resolve(ModelSection(name=str(folder), trust_remote_code=True))
+    section = SftSection(device="cpu", precision="float32")
+    example = Example(id="a", kind="ift", prompt="Hi.", response="Hello.")
+    target = train_sft(section, model, [example], [], folder=tmp_path / "sft", target=tmp_path / "M1")
+    assert type(load_weights(target, "float32", trust_remote_code=True)).__name__ == "OwnModel"
+
+
+def test_a_model_that_is_no_language_model_is_refused(tiny, tmp_path):
+    shutil.copytree(tiny.path, tmp_path / "model")
+    (tmp_path / "model/config.json").write_text(json.dumps({"model_type": "resnet"}))
+    with pytest.raises(ModelError, match="cannot load it as a causal language model"):
+        load_weights(tmp_path / "model", "float32")
 
 
 @pytest.mark.real

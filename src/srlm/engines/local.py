@@ -23,7 +23,7 @@ from srlm.engines.attention import decode_grouped
 from srlm.engines.base import Reply, Request
 from srlm.engines.scripted import empty_conversation
 from srlm.errors import PromptTooLong
-from srlm.models import Model, load_tokenizer
+from srlm.models import Model, load_tokenizer, load_weights
 from srlm.records import Finish, seed_for
 
 NUCLEUS = 64
@@ -33,8 +33,8 @@ SHARED_AT_LEAST = 32
 class LocalEngine:
     """Generates with a model of a folder; loads it at the first request."""
 
-    def __init__(self, section: LocalEngineSection, model: Model, *, trust_remote_code: bool = False) -> None:
-        self._section, self._path, self._trust = section, model.path, trust_remote_code
+    def __init__(self, section: LocalEngineSection, model: Model) -> None:
+        self._section, self._source = section, model
         self._model: Any = None
         self._tokenizer: Any = None
         self.digest = hashlib.sha256(f"{section.model_dump_json()} {model.digest}".encode()).hexdigest()
@@ -56,16 +56,11 @@ class LocalEngine:
     def _load(self) -> None:
         if self._model is not None:
             return
-        from transformers import AutoModelForCausalLM
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
         auto = "cuda" if torch.cuda.is_available() else "cpu"
         device = auto if self._section.device == "auto" else self._section.device
-        self._tokenizer = load_tokenizer(self._path)
-        self._model = AutoModelForCausalLM.from_pretrained(
-            self._path, dtype=getattr(torch, self._section.dtype), trust_remote_code=self._trust
-        )
+        path, trust = self._source.path, self._source.trust_remote_code
+        self._tokenizer = load_tokenizer(path, trust_remote_code=trust)
+        self._model = load_weights(path, self._section.dtype, trust_remote_code=trust)
         self._model.to(device).eval()
         decode_grouped(self._model)
         ends = self._model.generation_config.eos_token_id

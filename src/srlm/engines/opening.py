@@ -10,13 +10,13 @@ from srlm.models import Model
 
 
 @contextmanager
-def open_engine(section: EngineSection, model: Model, *, trust_remote_code: bool = False) -> Iterator[Engine]:
+def open_engine(section: EngineSection, model: Model) -> Iterator[Engine]:
     """The engine of a section for a model, closed at the end."""
     engine: Engine
     if isinstance(section, LocalEngineSection):
         from srlm.engines.local import LocalEngine  # loads torch
 
-        engine = LocalEngine(section, model, trust_remote_code=trust_remote_code)
+        engine = LocalEngine(section, model)
     else:
         engine = ScriptedEngine(name=f"scripted {model.digest}")
     try:

@@ -9,14 +9,11 @@ killed run repeats at most the block it was in.
 import errno
 import hashlib
 import json
-import platform
 import shutil
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -30,10 +27,10 @@ from srlm.models import Model, folder_digest
 from srlm.records import Record
 from srlm.store.blocks import Block, Resume
 from srlm.store.jsonl import BlockWriter, Records, read_records, write_atomically
+from srlm.store.machine import describe_machine
 
 R = TypeVar("R", bound=Record)
 State = dict[str, Any]
-PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "rapidfuzz", "pydantic", "gguf")
 
 
 class Progress(Protocol):
@@ -87,10 +84,13 @@ class Run:
         target = self.folder / Path(step).parent / "model"
         state = self._begin(step, section, inputs)
         if not state["done"]:
-            started = time.monotonic()
-            self.progress.begin(step, 0, 0)
+            seconds = _clock(state["seconds"])
+            self.progress.begin(step, *state["progress"])
 
             def report(done: int, total: int, note: str) -> None:
+                state.update(progress=[done, total], seconds=seconds())
+                with _room(step):
+                    self._save(step, state)
                 self.progress.advance(step, done, total, note)
 
             train(
@@ -101,21 +101,22 @@ class Run:
                 seed=self.config.seed,
                 report=report,
             )
-            self._finish(step, state, folder_digest(target), time.monotonic() - started)
+            self._finish(step, state, folder_digest(target), seconds())
         self.progress.end(step, state, skipped=state["skipped"])
-        return Model(name=step.split("/", maxsplit=1)[0], path=target, digest=state["digest"])
+        name, trust = step.split("/", maxsplit=1)[0], self.config.model.trust_remote_code
+        return Model(name, target, state["digest"], trust)
 
     def result(self, step: str, measure: Callable[..., dict[str, Any]], *inputs: object) -> dict[str, Any]:
         """The figures that ``measure(*inputs)`` returns, kept as JSON."""
         path = self.folder / f"{step}.json"
         state = self._begin(step, None, inputs)
         if not state["done"]:
-            started = time.monotonic()
+            seconds = _clock(state["seconds"])
             self.progress.begin(step, 0, 0)
             text = json.dumps(measure(*inputs), indent=1, ensure_ascii=False)
             with _room(step):
                 write_atomically(path, text + "\n")
-            self._finish(step, state, _sha(text), time.monotonic() - started)
+            self._finish(step, state, _sha(text), seconds())
         self.progress.end(step, state, skipped=state["skipped"])
         values: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return values
@@ -138,8 +139,8 @@ class Run:
     ) -> None:
         writer = BlockWriter(path, state["bytes"])
         counts: Counter[str] = Counter(state["counts"])
-        started, before = time.monotonic(), state["seconds"]
-        self.progress.begin(step, state["progress"][0], state["progress"][1])
+        seconds = _clock(state["seconds"])
+        self.progress.begin(step, *state["progress"])
         resume: Resume[R] = Resume(state["blocks"], read_records(path, kind))
         try:
             for block in stage(section, *inputs, seed=self.config.seed, resume=resume):
@@ -147,14 +148,12 @@ class Run:
                     state["records"] += writer.append(block.records)
                     counts.update(block.counts)
                     state.update(blocks=state["blocks"] + 1, bytes=writer.bytes, counts=dict(counts))
-                    state.update(
-                        progress=[block.done, block.total], seconds=before + time.monotonic() - started
-                    )
+                    state.update(progress=[block.done, block.total], seconds=seconds())
                     self._save(step, state)
                 self.progress.advance(step, block.done, block.total)
         finally:
             writer.close()
-        self._finish(step, state, writer.digest, time.monotonic() - started)
+        self._finish(step, state, writer.digest, seconds())
         self.progress.end(step, state, skipped=False)
 
     def _begin(self, step: str, section: BaseModel | None, inputs: tuple[object, ...]) -> State:
@@ -171,9 +170,7 @@ class Run:
         return state | {"skipped": state["done"]}
 
     def _finish(self, step: str, state: State, digest: str, seconds: float) -> None:
-        state.update(done=True, digest=digest, ended=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-        if not state["records"]:
-            state["seconds"] += seconds
+        state.update(done=True, digest=digest, seconds=seconds, ended=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
         with _room(step):
             self._save(step, state)
 
@@ -251,52 +248,10 @@ def run_states(folder: Path) -> list[State]:
     return sorted(_states(folder), key=lambda state: state["number"])
 
 
-def describe_machine() -> dict[str, Any]:
-    """Versions and hardware, as recorded in every run."""
-    import psutil
-
-    return {
-        "srlm": __version__,
-        "git": _git_revision(),
-        "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version_of(name))},
-        "system": platform.platform(),
-        "cpu": platform.processor() or platform.machine(),
-        "cores": psutil.cpu_count(logical=False) or psutil.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpus": _gpus(),
-    }
-
-
-def _gpus() -> list[str]:
-    """Names of the NVIDIA GPUs, asked of the driver's tool, so that torch need not be loaded."""
-    tool = shutil.which("nvidia-smi")
-    if not tool:
-        return []
-    asked = subprocess.run(
-        [tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False
-    )
-    return asked.stdout.split("\n")[:-1] if asked.returncode == 0 else []
-
-
-def _git_revision() -> str | None:
-    git = shutil.which("git")
-    if not git:
-        return None
-    asked = subprocess.run(
-        [git, "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return asked.stdout.strip() or None
-
-
-def _version_of(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def _clock(before: float) -> Callable[[], float]:
+    """Seconds spent on a step so far, in this process and in earlier ones."""
+    started = time.monotonic()
+    return lambda: before + time.monotonic() - started
 
 
 def _states(folder: Path) -> Iterator[State]:

@@ -29,7 +29,7 @@ def train_job(job: TrainJob, report: Report) -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     section: TrainingSection = job.dpo or job.sft  # type: ignore[assignment]  # one of them is set
-    tokenizer = load_tokenizer(job.model)
+    tokenizer = load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
     items, left_out = _items(job, section, tokenizer)
     model = load_policy(job.model, section, seed=job.seed, trust_remote_code=job.trust_remote_code)
     model.to("cuda" if section.device != "cpu" and torch.cuda.is_available() else "cpu")

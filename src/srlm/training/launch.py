@@ -59,7 +59,15 @@ def train_sft(
 
     `folder` gets log.jsonl, summary.json and, on the way, checkpoints. Raises TrainingError.
     """
-    job = TrainJob(kind="sft", model=model.path, folder=folder, target=target, seed=seed, sft=section)
+    job = TrainJob(
+        kind="sft",
+        model=model.path,
+        folder=folder,
+        target=target,
+        seed=seed,
+        sft=section,
+        trust_remote_code=model.trust_remote_code,
+    )
     return _train(job, examples, heldout, report)
 
 
@@ -75,7 +83,15 @@ def train_dpo(
     report: Any = None,
 ) -> Path:
     """M(t+1): `model` trained by DPO with itself as reference, saved in `target` (section 2.4)."""
-    job = TrainJob(kind="dpo", model=model.path, folder=folder, target=target, seed=seed, dpo=section)
+    job = TrainJob(
+        kind="dpo",
+        model=model.path,
+        folder=folder,
+        target=target,
+        seed=seed,
+        dpo=section,
+        trust_remote_code=model.trust_remote_code,
+    )
     return _train(job, pairs, heldout, report)
 
 

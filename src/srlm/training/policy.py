@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from srlm.config import TrainingSection
 from srlm.errors import ModelError
+from srlm.models import load_weights
 from srlm.records import seed_for
 from srlm.training.batches import Batch
 from srlm.training.losses import target_logprobs
@@ -25,11 +26,7 @@ def load_policy(
 
     Adapters begin with random numbers, drawn from `seed`.
     """
-    from transformers import AutoModelForCausalLM
-
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, section.weights), trust_remote_code=trust_remote_code
-    )
+    model = load_weights(folder, section.weights, trust_remote_code=trust_remote_code)
     model.config.use_cache = False
     check_head(model)
     if section.dropout:

@@ -1,0 +1,60 @@
+"""What a run was made with: versions and hardware."""
+
+import platform
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from srlm import __version__
+
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "rapidfuzz", "pydantic", "gguf")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Versions and hardware, as recorded in every run."""
+    import psutil
+
+    return {
+        "srlm": __version__,
+        "git": _git_revision(),
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version_of(name))},
+        "system": platform.platform(),
+        "cpu": platform.processor() or platform.machine(),
+        "cores": psutil.cpu_count(logical=False) or psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpus": _gpus(),
+    }
+
+
+def _gpus() -> list[str]:
+    """Names of the NVIDIA GPUs, asked of the driver's tool, so that torch need not be loaded."""
+    tool = shutil.which("nvidia-smi")
+    if not tool:
+        return []
+    asked = subprocess.run(
+        [tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False
+    )
+    return asked.stdout.split("\n")[:-1] if asked.returncode == 0 else []
+
+
+def _git_revision() -> str | None:
+    git = shutil.which("git")
+    if not git:
+        return None
+    asked = subprocess.run(
+        [git, "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return asked.stdout.strip() or None
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
