@@ -82,7 +82,7 @@ def run_alone(folder: Path, overrides: list[str]) -> list[str]:
 def run_killed(
     folder: Path, overrides: list[str], events: list[str], num_kills: int, wait: float
 ) -> list[str]:
-    """Kill the whole process group at or soon after each moment; the last start runs to the end."""
+    """Kill all processes or the main one, in turn, at or soon after each moment; the last run ends itself."""
     chance = random.Random(0)
     place = {key: number for number, key in enumerate(events)}
     moments = [round((number + 0.5) * len(events) / num_kills) for number in range(num_kills)]
@@ -93,7 +93,10 @@ def run_killed(
                 event = json.loads(line)
                 if "step" in event and place.get(key := key_of(event), -1) >= moment:
                     time.sleep(chance.uniform(0, wait))
-                    os.killpg(child.pid, signal.SIGKILL)
+                    if len(killed) % 2:
+                        os.kill(child.pid, signal.SIGKILL)  # a training process must notice by itself
+                    else:
+                        os.killpg(child.pid, signal.SIGKILL)
                     killed.append(key)
                     break
     return killed

@@ -2,7 +2,7 @@ import pytest
 
 from srlm.config import Config, flatten
 from srlm.errors import ConfigError
-from srlm.recipes import from_dict, load, recipe_names
+from srlm.recipes import load, recipe_names
 
 
 def test_every_recipe_loads_and_names_its_origins():
@@ -79,10 +79,16 @@ def test_override_without_equals_is_refused():
         load("smollm2", ["judge.samples"])
 
 
-def test_saved_config_comes_back():
-    config = load("smollm2").config
-    assert from_dict(config.model_dump(mode="json")) == config
-
-
 def test_number_of_knobs_stays_small():
     assert len(flatten(Config().model_dump())) < 90
+
+
+@pytest.mark.parametrize("override", ["model.name=@x", "data.ranked=a: b", "judge.samples=[1"])
+def test_an_override_that_is_not_yaml_is_refused(override):
+    with pytest.raises(ConfigError):
+        load("smollm2", [override])
+
+
+def test_a_range_that_allows_nothing_is_refused():
+    with pytest.raises(ConfigError, match="no prompt could be kept"):
+        load("smollm2", ["prompts.min_words=10", "prompts.max_words=5"])

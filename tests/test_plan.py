@@ -1,7 +1,7 @@
 import pytest
 
 from srlm.config import Config
-from srlm.plan import disk_gib, memory_gib, num_parameters, plan_steps
+from srlm.plan import disk_gib, generation_gib, memory_gib, num_parameters, plan_steps
 from srlm.recipes import load
 from srlm.seeds import load_seed
 
@@ -23,9 +23,17 @@ def test_sixteen_generations_a_prompt():
 
 
 def test_parameters_are_counted_from_headers(tiny):
-    # 49,152 x 32 tied embeddings; a layer: q, o 32x32, k, v 16x32, three of 64x32, two norms of 32.
+    # 49,152 x 32 embeddings and as many in the head;
+    # a layer: q, o 32x32, k, v 16x32, three of 64x32, two norms of 32.
     layer = 2 * 32 * 32 + 2 * 16 * 32 + 3 * 64 * 32 + 2 * 32
-    assert num_parameters(tiny) == 49152 * 32 + 2 * layer + 32
+    assert num_parameters(tiny) == 2 * 49152 * 32 + 2 * layer + 32
+
+
+def test_memory_of_generation_follows_the_batch(tiny):
+    small, large = (load("smollm2", [f"engine.batch_tokens={n}"]).config for n in (1000, 100000))
+    # Two layers, keys and values, two heads of width 8, two bytes, twice over.
+    extra = generation_gib(0, tiny, large) - generation_gib(0, tiny, small)
+    assert extra == pytest.approx(2 * 2 * 2 * 2 * 8 * 2 * 99_000 / 2**30)
 
 
 def test_adapters_take_less_memory_and_disk():

@@ -2,13 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from srlm.errors import SrlmError
+from srlm.errors import FULL, SrlmError, full_disk
 
 RUNS = Path("runs")
 runs_option = click.option(
@@ -29,11 +30,12 @@ class Commands(click.Group):
         except SrlmError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(2)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            click.echo(f"Error: {full_disk(ctx.invoked_subcommand or 'srlm', error)}", err=True)
+            ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo(
-                "\nStopped. Finished blocks and checkpoints are safe; the same command goes on from there.",
-                err=True,
-            )
             ctx.exit(130)
 
 
@@ -69,15 +71,17 @@ def run(
     from srlm.loop import run_loop
     from srlm.recipes import load
     from srlm.report import write_report
-    from srlm.store.jsonl import write_atomically
+    from srlm.store.files import write_atomically
     from srlm.store.run import open_run
 
     loaded = load(recipe, overrides)
     folder = runs / (name or Path(recipe).stem)
     with (
+        _stopped(folder),
         watcher(Console(), json_lines=json_lines) as progress,
         open_run(folder, loaded.config, loaded.origins, progress, redo) as opened,
     ):
+        (folder / "outcome.json").unlink(missing_ok=True)
         outcome = run_loop(loaded.config, opened)
         write_atomically(folder / "outcome.json", json.dumps({"verdict": outcome.verdict}, indent=1) + "\n")
     markdown, page = write_report(folder)
@@ -95,7 +99,8 @@ def run(
 @runs_option
 def status(name: str | None, runs: Path) -> None:
     """Every run, or every step of one with counts, rate and time left."""
-    from srlm.store.run import run_states
+    from srlm.loop import step_names
+    from srlm.store.run import run_states, saved_config
 
     if name is None:
         found = sorted(path.parent for path in runs.glob("*/run.json"))
@@ -106,8 +111,14 @@ def status(name: str | None, runs: Path) -> None:
         if not found:
             click.echo(f"No runs in {runs}/ yet. Start one: srlm run smollm2")
         return
-    for state in run_states(_run_folder(name, runs)):
+    folder = _run_folder(name, runs)
+    states = run_states(folder)
+    for state in states:
         click.echo(_status_line(state))
+    begun = {state["step"] for state in states}
+    for step in step_names(saved_config(folder)):
+        if step not in begun:
+            click.echo(f"      {step}")
 
 
 @main.command()
@@ -154,18 +165,19 @@ def plan(recipe: str, overrides: tuple[str, ...], calibrated: bool) -> None:
         minutes = f"{rates.seconds(step) / 60:.1f}" if rates else "-"
         tokens = f"{step.prefill:>13,}{step.written:>13,}{step.trained:>13,}"
         click.echo(f"{step.name:<26}{step.items:>8,}{step.generations:>13,}{tokens}{minutes:>9}")
-    click.echo("\nRead, written and trained are tokens, at most: every budget is taken as used up.")
+    click.echo("\nRead, written and trained are tokens, if every answer uses up its budget.")
     if rates:
         total = sum(rates.seconds(step) for step in found["steps"]) / 60
         click.echo(
-            f"Time at most {total:.0f} minutes, at {rates.prefill:.0f} tokens/s read, "
+            f"Time about {total:.0f} minutes or less, at {rates.prefill:.0f} tokens/s read, "
             f"{rates.written:.0f} written, {rates.trained:.0f} trained, measured here just now."
         )
     if parameters:
         memory = max(memory_gib(parameters, loaded.sft), memory_gib(parameters, loaded.dpo))
         click.echo(
             f"{parameters / 1e6:,.0f} million weights: disk about {disk_gib(parameters, loaded):.1f} GiB, "
-            f"memory of the training process about {memory:.1f} GiB."
+            f"memory of the training process about {memory:.1f} GiB, of the generating one about "
+            f"{found['generation_gib']:.1f} GiB."
         )
     if found["missing"]:
         click.echo(f"Time, disk and memory are not estimated: {found['missing']}")
@@ -206,13 +218,31 @@ def chat(model: str, against: str | None, temperature: float, max_tokens: int) -
 def _reader() -> Callable[[], str | None]:
     def read() -> str | None:
         if not sys.stdin.isatty():
-            return sys.stdin.readline().rstrip("\n") or None
+            line = sys.stdin.readline()
+            return line.rstrip("\n") if line else None
         try:
             return input("\n> ")
         except EOFError:
             return None
 
     return read
+
+
+@contextmanager
+def _stopped(folder: Path) -> Iterator[None]:
+    """After Ctrl-C say what lies on the disk and how to go on."""
+    from srlm.store.run import run_states
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        states = run_states(folder) if (folder / "run.json").exists() else []
+        done = sum(state["done"] for state in states)
+        where = [f"{s['step']} ({s['progress'][0]} of {s['progress'][1]})" for s in states if not s["done"]]
+        part = f", and of {where[-1]} all up to the last block or checkpoint" if where else ""
+        click.echo(f"\nStopped in {folder}. Safe are {done} whole steps{part}.", err=True)
+        click.echo("The same command goes on from there.", err=True)
+        raise
 
 
 def _run_folder(name: str, runs: Path) -> Path:

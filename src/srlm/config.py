@@ -93,6 +93,12 @@ class PromptsSection(Sampling):
         None, description="model that writes the prompts; empty: the current one (paper: a fixed chat model)"
     )
 
+    @model_validator(mode="after")
+    def _some_length_is_allowed(self) -> "PromptsSection":
+        if self.min_words > self.max_words:
+            raise ValueError("min_words is above max_words, so no prompt could be kept")
+        return self
+
 
 class ResponsesSection(Sampling):
     """Candidate responses (section 2.3, step 2)."""

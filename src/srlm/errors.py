@@ -16,6 +16,11 @@
 The command line prints the message without a traceback and leaves with status 2.
 """
 
+import errno
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What the system says when a disk or a quota is full."""
+
 
 class SrlmError(Exception):
     """An error with three parts: what was given, why it cannot work, what to do."""
@@ -66,3 +71,12 @@ class RunLocked(RunError):
 
 class TrainingError(SrlmError):
     """A training process that failed."""
+
+
+def full_disk(what: str, error: OSError) -> RunError:
+    """The error for a full disk, whatever was being written."""
+    return RunError(
+        what,
+        f"the disk is full ({error.strerror})",
+        "make room and run the same command again: everything up to the last block or checkpoint is safe",
+    )

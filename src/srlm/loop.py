@@ -36,55 +36,71 @@ def run_loop(config: Config, run: Run) -> Outcome:
     """Train M1 … M(iterations) from a base model by self-rewarding (section 2.4)."""
     seed = load_seed(config.data)
     base = resolve(config.model)
+    others = resolve_others(config)
     examples = seed.instructions + eft_examples(seed.ranked)
     model = run.model("M1/sft", train_sft, config.sft, base, examples, seed.heldout_instructions)
-    evaluate(config, run, base, seed, heldout_loss(run.folder / "M1/sft", before=True))
-    evaluate(config, run, model, seed, heldout_loss(run.folder / "M1/sft"))
+    evaluate(config, run, base, others, seed)
+    evaluate(config, run, model, others, seed)
     written: list[Prompt] = []
     for t in range(2, config.iterations + 1):
-        with engines(config, model) as (writer, engine, judging):
-            prompts = run.records(
-                f"M{t}/prompts", Prompt, write_prompts, config.prompts, writer, seed.instructions, written
-            )
+        with engines(config, model, others) as (writer, engine, judging):
+            given = (writer, seed.instructions, written, seed.prompts())
+            prompts = run.records(f"M{t}/prompts", Prompt, write_prompts, config.prompts, *given)
             responses = run.records(f"M{t}/responses", Response, respond, config.responses, engine, prompts)
             judgments = run.records(f"M{t}/judgments", Judgment, judge, config.judge, judging, responses)
         pairs = run.records(f"M{t}/pairs", Pair, make_pairs, config.pairs, responses, judgments)
         if not len(pairs):
             return run_out(run, t, model)
         model = run.model(f"M{t}/dpo", train_dpo, config.dpo, model, pairs, seed.heldout_instructions)
-        evaluate(config, run, model, seed, heldout_loss(run.folder / f"M{t}/dpo"))
+        evaluate(config, run, model, others, seed)
         written += prompts
     return Outcome(model, f"{model.name} is trained: all {config.iterations} iterations are done.")
 
 
-def evaluate(config: Config, run: Run, model: Model, seed: SeedSet, loss: float | None) -> None:
+def evaluate(config: Config, run: Run, model: Model, others: dict[str, Model], seed: SeedSet) -> None:
     """Answer the held-out prompts, judge the held-out ranked answers, and measure both."""
     step = f"{model.name}/evaluation"
-    with engines(config, model) as (_, engine, judging):
+    with engines(config, model, others) as (_, engine, judging):
         answers = run.records(
             f"{step}/answers", Response, respond, config.evaluation, engine, seed.heldout_prompts()
         )
         judgments = run.records(
             f"{step}/judgments", Judgment, judge, config.judge, judging, as_responses(seed.heldout_ranked)
         )
+    loss = heldout_loss(run.folder, model.name)
     run.result(f"{step}/figures", measure, answers, judgments, seed.heldout_ranked, loss)
 
 
+def resolve_others(config: Config) -> dict[str, Model]:
+    """The models besides the one that is trained, found before any work begins."""
+    trust = config.model.trust_remote_code
+    names = [name for name in (config.prompts.writer, config.judge.judge) if name]
+    return {name: resolve(ModelSection(name=name, trust_remote_code=trust), name=name) for name in names}
+
+
 @contextmanager
-def engines(config: Config, model: Model) -> Iterator[tuple[Engine, Engine, Engine]]:
+def engines(
+    config: Config, model: Model, others: dict[str, Model]
+) -> Iterator[tuple[Engine, Engine, Engine]]:
     """Who writes prompts, answers and judges: the current model, unless the config names another."""
     with ExitStack() as stack:
-
-        def opened(current: Model) -> Engine:
-            return stack.enter_context(open_engine(config.engine, current))
-
-        def other(reference: str) -> Engine:
-            return opened(resolve(ModelSection(name=reference), name=reference))
-
-        engine = opened(model)
-        writer = other(config.prompts.writer) if config.prompts.writer else engine
-        judging = other(config.judge.judge) if config.judge.judge else engine
+        wanted = (config.prompts.writer, None, config.judge.judge)
+        opened = {
+            name: stack.enter_context(open_engine(config.engine, others[name] if name else model))
+            for name in dict.fromkeys(wanted)
+        }
+        writer, engine, judging = (opened[name] for name in wanted)
         yield writer, engine, judging
+
+
+def step_names(config: Config) -> list[str]:
+    """Every step of a run in order, as they are called on the disk."""
+    evaluation = ["evaluation/answers", "evaluation/judgments", "evaluation/figures"]
+    names = ["M1/sft", *(f"M0/{part}" for part in evaluation), *(f"M1/{part}" for part in evaluation)]
+    for t in range(2, config.iterations + 1):
+        parts = ["prompts", "responses", "judgments", "pairs", "dpo", *evaluation]
+        names += [f"M{t}/{part}" for part in parts]
+    return names
 
 
 def run_out(run: Run, t: int, model: Model) -> Outcome:

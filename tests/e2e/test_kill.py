@@ -7,11 +7,16 @@ from conftest import tiny_overrides
 
 
 @pytest.mark.parametrize(
-    "kills",
-    [4, pytest.param(20, marks=pytest.mark.slow)],
+    ("kills", "engine"),
+    [
+        (4, "scripted"),
+        pytest.param(20, "scripted", marks=pytest.mark.slow),
+        pytest.param(8, "local", marks=pytest.mark.slow),
+    ],
 )
-def test_a_killed_run_ends_in_the_same_bytes_and_weights(tiny, tmp_path, kills):
+def test_a_killed_run_ends_in_the_same_bytes_and_weights(tiny, tmp_path, kills, engine):
     overrides = [*tiny_overrides(tiny.path), *SMALL, "iterations=2", "prompts.max_tokens=24"]
+    overrides.append(f"engine.kind={engine}")
     found = kill_and_resume(tmp_path, overrides, kills, wait=0.02)
     assert len(found.kills) == kills
     assert found.record_files > 10

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from srlm.engines.scripted import ScriptedEngine
 from srlm.errors import RunChanged, TrainingError
-from srlm.loop import run_loop
+from srlm.loop import run_loop, step_names
 from srlm.records import Judgment, Pair, Prompt, Response
 from srlm.report import write_report
 from srlm.store.jsonl import read_records
@@ -59,8 +59,9 @@ def judging(reply):
 
 
 def test_three_models_and_real_pairs_in_both_rounds(finished):
-    folder, _, outcome = finished
+    folder, config, outcome = finished
     assert outcome.model.name == "M3"
+    assert [state["step"] for state in run_states(folder)] == step_names(config)
     weights = [load_file(folder / name / "model/model.safetensors") for name in ("M1", "M2", "M3")]
     for one, other in [(0, 1), (1, 2)]:
         assert any((weights[one][name] != weights[other][name]).any() for name in weights[one])

@@ -42,7 +42,8 @@ def page() -> Page:
                 dropped={"cut off": 6},
                 responses=12,
                 replies=36,
-                unreadable=9,
+                unreadable={"truncated": 8, "no score": 1},
+                flagged=2,
                 pairs=1,
                 no_pair={"tie": 2, "unscored": 1},
                 samples=[pair],
@@ -102,6 +103,8 @@ def test_rates_are_shown_and_missing_figures_are_dashes(name):
     assert "50.0 %" in text  # accuracy
     assert "25.0 %" in text  # unreadable replies, 9 of 36
     assert "2 tie, 1 unscored" in text
+    assert "8 truncated, 1 no score" in text
+    assert "6 cut off" in text
     assert "–" in text
     assert "None" not in text
 

@@ -27,7 +27,6 @@ def test_users_own_files(tmp_path):
     more = [*instructions, GOOD | {"prompt": "One more?"}]
     grown = load_seed(section.model_copy(update={"instructions": write(tmp_path / "j.jsonl", more)}))
     assert {item.id for item in seed.heldout_instructions} <= {item.id for item in grown.heldout_instructions}
-    assert grown.digest != seed.digest
 
 
 def test_every_bad_line_is_named_with_its_reason(tmp_path):

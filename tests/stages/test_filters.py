@@ -1,6 +1,9 @@
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from texts import text
 
 from srlm.config import PromptsSection
 from srlm.stages.filters import Pool, fault_of
@@ -30,6 +33,24 @@ def test_exactly_the_limit_is_kept():
     # LCS 7 of 10 and 10 words: F = 14 / 20 = 0.7, which does not exceed 0.7.
     assert Pool(0.7, ["a b c d e f g h i j"]).keep_new(["a b c d e f g x y z"]) == [True]
     assert Pool(0.7, ["a b c d e f g h i j"]).keep_new(["a b c d e f g h y z"]) == [False]
+
+
+def test_the_index_answers_as_all_pairs_do():
+    """Six hundred texts by Zipf's law, many of them copies with some words changed."""
+    chance = random.Random(0)
+    texts = [text(n, 1, 20) for n in range(200)]
+    for _ in range(400):
+        words = chance.choice(texts).split()
+        for _ in range(chance.randint(0, len(words))):
+            words[chance.randrange(len(words))] = chance.choice(["w0", "w1", "new", words[0]])
+        texts.append(" ".join(words))
+    kept: list[list[str]] = []
+    wanted = []
+    for words in map(str.split, texts):
+        wanted.append(all(rouge_l(words, other) <= 0.7 for other in kept))
+        kept += [words] if wanted[-1] else []
+    assert Pool(0.7).keep_new(texts) == wanted
+    assert 200 < sum(wanted) < 550
 
 
 def test_new_prompts_are_compared_with_each_other():

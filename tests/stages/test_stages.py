@@ -2,6 +2,7 @@ import pytest
 
 from srlm.config import JudgeSection, PairsSection, PromptsSection, ResponsesSection
 from srlm.engines.scripted import ScriptedEngine
+from srlm.errors import PromptTooLong
 from srlm.records import Example, Prompt, content_id, seed_for
 from srlm.stages import records_of
 from srlm.stages.judgments import judge
@@ -142,3 +143,43 @@ def test_every_prompt_is_accounted_for():
     assert sum(sum(block.counts.values()) for block in blocks) == len(PROMPTS)
     shuffled = judgments[::-1]
     assert records_of(make_pairs(PairsSection(), responses, shuffled)) == records_of(blocks)  # joined by id
+
+
+class Short(ScriptedEngine):
+    """Has no room for conversations that contain a word."""
+
+    def __init__(self, word):
+        super().__init__()
+        self._word = word
+
+    def generate(self, requests):
+        long = tuple(r.id for r in requests if self._word in r.conversation[-1].content)
+        if long:
+            raise PromptTooLong("requests", "the context is short", "shorten them", long)
+        yield from super().generate(requests)
+
+
+def test_a_text_too_long_for_the_context_costs_only_itself():
+    blocks = list(respond(ResponsesSection(block=2), Short("machine 3"), PROMPTS))
+    assert {item.prompt_id for item in records_of(blocks)} == {p.id for p in PROMPTS if "3" not in p.text}
+    assert total(blocks, "prompts too long") == 1
+    assert blocks[-1].done == len(PROMPTS)
+
+    responses = records_of(respond(ResponsesSection(), ScriptedEngine(), PROMPTS))
+    word = responses[5].text
+    judged = list(judge(JudgeSection(block=4), Short(word), responses))
+    flat = records_of(judged)
+    assert [item.response_id for item in flat] == [item.id for item in responses]
+    assert flat[5].score is None
+    assert flat[5].reasons == ("too long for the context",) * 3
+    assert total(judged, "unreadable: too long for the context") == 3
+    assert all(item.score is not None for item in flat[:5] + flat[6:])
+    pairs = records_of(make_pairs(PairsSection(), responses, flat))
+    assert responses[5].id not in {key for pair in pairs for key in (pair.chosen_id, pair.rejected_id)}
+
+
+def test_demonstrations_too_long_for_the_context_are_counted():
+    section = PromptsSection(count=3, block=2, max_attempts=2)
+    blocks = list(write_prompts(section, Short("Task 1"), SEEDS))
+    assert total(blocks, "dropped: demonstrations too long") == 6
+    assert not records_of(blocks)

@@ -1,7 +1,9 @@
 import errno
+import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -111,6 +113,45 @@ def test_redo_forgets_a_step_and_all_after_it(tmp_path):
         pass
 
 
+def test_redo_with_a_forgotten_override_removes_nothing(tmp_path):
+    with open_run(tmp_path, CONFIG) as run:
+        make(run)
+        run.result("M2/figures", lambda: {"a": 1})
+    other = CONFIG.model_copy(update={"responses": ResponsesSection(block=3)})
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RunChanged), open_run(tmp_path, other, redo="M2/figures"):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+    with open_run(tmp_path, other, redo="M2/responses") as run:  # what changed is remade
+        assert len(make(run)) == 28
+
+
+def test_redo_of_a_training_removes_its_checkpoints_and_model(tmp_path):
+    def train(section, *, folder, target, seed, report):
+        assert not folder.exists()
+        assert not target.exists()
+        folder.mkdir(parents=True)
+        target.mkdir(parents=True)
+        return target
+
+    with open_run(tmp_path, CONFIG) as run:
+        run.model("M1/sft", train, CONFIG.sft)
+    (tmp_path / "M1/.sft.forgotten").mkdir()  # what a kill in the middle of an earlier redo leaves
+    with open_run(tmp_path, CONFIG, redo="M1/sft") as run:
+        run.model("M1/sft", train, CONFIG.sft)
+    assert sorted(path.name for path in (tmp_path / "M1").iterdir()) == ["model", "sft", "sft.step.json"]
+
+
+def test_machines_and_versions_that_worked_on_a_run_are_all_kept(tmp_path, monkeypatch):
+    for revision in ("one", "one", "two"):
+        monkeypatch.setattr("srlm.store.machine._git_revision", lambda revision=revision: revision)
+        with open_run(tmp_path, CONFIG):
+            pass
+    made = json.loads((tmp_path / "run.json").read_text())
+    assert made["git"] == "two"
+    assert [item["git"] for item in made["earlier"]] == ["one"]
+
+
 def test_another_version_is_refused(tmp_path):
     with open_run(tmp_path, CONFIG) as run:
         make(run)
@@ -136,8 +177,11 @@ def test_a_second_process_is_refused(tmp_path):
 
 
 def test_a_full_disk_says_what_is_safe(tmp_path, monkeypatch):
-    def full(self, records):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    class Full(io.FileIO):
+        def write(self, data):
+            if super().tell() > 3000:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data[:1000])  # as the system does: less than was asked
 
     with open_run(tmp_path, CONFIG) as run:
         with pytest.raises(Killed):
@@ -146,7 +190,12 @@ def test_a_full_disk_says_what_is_safe(tmp_path, monkeypatch):
             monkeypatch.context() as patch,
             pytest.raises(RunError, match="everything up to the last block is safe"),
         ):
-            patch.setattr("srlm.store.run.BlockWriter.append", full)
+            plain = Path.open
+
+            def opened(self, mode="r", **kwargs):
+                return Full(self, "a") if mode == "ab" else plain(self, mode, **kwargs)
+
+            patch.setattr("pathlib.Path.open", opened)
             make(run)
         assert len(make(run)) == 28
 

@@ -8,11 +8,12 @@ import torch
 from safetensors.torch import load_file
 
 from srlm.config import DpoSection, LoraSection, SftSection
-from srlm.errors import TrainingError
+from srlm.errors import RunError, TrainingError
 from srlm.models import Model, folder_digest
 from srlm.records import Example, Pair, content_id
 from srlm.training import jobs
 from srlm.training.launch import TrainJob, run_job, train_dpo, train_sft
+from srlm.training.policy import load_policy
 from srlm.training.trainer import checkpoint_to_resume
 
 EXAMPLES = [
@@ -108,7 +109,7 @@ def test_dpo_in_a_child_starts_at_log_two_and_separates(tiny, tmp_path):
 def test_one_batch_or_many_micro_batches_give_the_same_weights(tiny, tmp_path, section):
     one = in_process(job_of(tiny, tmp_path / "one", section))
     small = section.model_copy(update={"micro_tokens": 64})
-    assert_same(one, in_process(job_of(tiny, tmp_path / "many", small)))
+    assert_same(one, in_process(job_of(tiny, tmp_path / "many", small)), tolerance=1e-5)
 
 
 @pytest.mark.parametrize("section", [SFT, DPO], ids=["sft", "dpo"])
@@ -182,3 +183,38 @@ def test_a_child_that_dies_says_how_to_go_on(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("srlm.training.launch.sys.executable", str(killed))
     with pytest.raises(TrainingError, match="memory ran out"):
         run_job(tmp_path / "job.json")
+    monkeypatch.setattr("srlm.training.launch.sys.executable", "/bin/false")
+    monkeypatch.setattr("srlm.training.launch.FULL_DISK", 2**80)
+    with pytest.raises(RunError, match="the disk is full"):
+        run_job(tmp_path / "job.json")
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tiny, tmp_path):
+    section = SFT.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30})
+    with pytest.raises(TrainingError, match="every later weight would be no number"):
+        in_process(job_of(tiny, tmp_path, section))
+    assert not (tmp_path / "model").exists()
+
+
+def test_dropout_acts_on_what_adapters_add(tiny):
+    section = SFT.model_copy(update={"dropout": 0.5, "lora": LoraSection(rank=4)})
+    model = load_policy(tiny.path, section)
+    hooked = [module for module in model.modules() if module._forward_hooks and hasattr(module, "lora_A")]
+    assert len(hooked) == 4  # attention and MLP of two layers
+
+
+def test_bfloat16_products_train_nearly_as_float32(tiny, tmp_path):
+    losses = []
+    for name in ("float32", "bfloat16"):
+        in_process(job_of(tiny, tmp_path / name, SFT.model_copy(update={"precision": name})))
+        losses.append(json.loads((tmp_path / name / "summary.json").read_text())["heldout_loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+def test_a_finished_model_is_not_trained_again_by_a_late_child(tiny, tmp_path):
+    """The parent was killed while its child was saving; the next child must leave the model alone."""
+    job = job_of(tiny, tmp_path, SFT)
+    job.target.mkdir(parents=True)
+    (tmp_path / "job.json").write_text(job.model_dump_json())
+    run_job(tmp_path / "job.json")
+    assert list(job.target.iterdir()) == []

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from srlm.errors import EngineError
 from srlm.records import Conversation, Finish
 
 
@@ -60,3 +61,12 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give memory back."""
         ...
+
+
+def empty_conversation(request: Request) -> EngineError:
+    """The error for a request with nothing in it."""
+    return EngineError(
+        f"request {request.id}",
+        "its conversation holds no text, so every answer would be noise",
+        "leave empty prompts out of the data",
+    )

@@ -7,9 +7,11 @@ neither on its batch nor on a shared generator. The nucleus is found among the 6
 by a full sort only for rows where they do not reach top-p, so the distribution is exact.
 """
 
+import ctypes
 import gc
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
@@ -20,10 +22,9 @@ from torch import Tensor
 
 from srlm.config import LocalEngineSection
 from srlm.engines.attention import decode_grouped
-from srlm.engines.base import Reply, Request
-from srlm.engines.scripted import empty_conversation
-from srlm.errors import PromptTooLong
-from srlm.models import Model, load_tokenizer, load_weights
+from srlm.engines.base import Reply, Request, empty_conversation
+from srlm.errors import EngineError, PromptTooLong
+from srlm.models import Model, chat_text, device_of, load_tokenizer, load_weights
 from srlm.records import Finish, seed_for
 
 NUCLEUS = 64
@@ -52,16 +53,16 @@ class LocalEngine:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        with suppress(AttributeError, OSError):  # glibc keeps freed memory in holes until it is asked
+            ctypes.CDLL(None).malloc_trim(0)
 
     def _load(self) -> None:
         if self._model is not None:
             return
-        auto = "cuda" if torch.cuda.is_available() else "cpu"
-        device = auto if self._section.device == "auto" else self._section.device
         path, trust = self._source.path, self._source.trust_remote_code
         self._tokenizer = load_tokenizer(path, trust_remote_code=trust)
         self._model = load_weights(path, self._section.dtype, trust_remote_code=trust)
-        self._model.to(device).eval()
+        self._model.to(device_of(self._section.device)).eval()
         decode_grouped(self._model)
         ends = self._model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
@@ -70,9 +71,8 @@ class LocalEngine:
     def _encode(self, request: Request) -> list[int]:
         if not any(message.content.strip() for message in request.conversation):
             raise empty_conversation(request)
-        messages = [message.model_dump() for message in request.conversation]
-        text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        ids: list[int] = self._tokenizer(text + request.prefix, add_special_tokens=False)["input_ids"]
+        text = chat_text(self._tokenizer, request.conversation) + request.prefix
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
     def _refuse_too_long(self, encoded: list[tuple[Request, list[int]]]) -> None:
@@ -251,6 +251,12 @@ def sample(logits: Tensor, rows: Sequence[_Row], uniforms: Sequence[float]) -> l
     top_p = torch.tensor([row.request.top_p for row in rows], device=logits.device)
     scaled = logits / temperature[:, None]
     total = scaled.logsumexp(-1, keepdim=True)
+    if not total.isfinite().all():
+        raise EngineError(
+            "the model that generates",
+            "its logits are not numbers, so its weights are broken",
+            "look at the log.jsonl of the training that made it, lower its learning_rate and use --redo",
+        )
     values, tokens = scaled.topk(min(NUCLEUS, logits.shape[-1]), dim=-1)
     chosen, reached = _invert((values - total).exp(), tokens, top_p, uniforms)
     for index in (~reached).nonzero()[:, 0].tolist():

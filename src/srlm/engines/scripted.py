@@ -8,8 +8,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 
-from srlm.engines.base import Reply, Request
-from srlm.errors import EngineError
+from srlm.engines.base import Reply, Request, empty_conversation
 from srlm.records import seed_for
 
 WORDS = [
@@ -94,15 +93,6 @@ class ScriptedEngine:
 
     def close(self) -> None:
         """Nothing to give back."""
-
-
-def empty_conversation(request: Request) -> EngineError:
-    """The error for a request with nothing in it."""
-    return EngineError(
-        f"request {request.id}",
-        "its conversation holds no text, so every answer would be noise",
-        "leave empty prompts out of the data",
-    )
 
 
 def _words(request: Request, draw: int) -> str:

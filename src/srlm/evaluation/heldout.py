@@ -65,10 +65,11 @@ def answer_shape(answers: list[Response]) -> dict[str, Any]:
     }
 
 
-def heldout_loss(training_folder: Path, *, before: bool = False) -> float | None:
-    """The loss that a training process measured on the held-out instructions, after or before it."""
-    summary = json.loads((training_folder / "summary.json").read_text("utf-8"))
-    loss: float | None = summary["heldout_loss_before" if before else "heldout_loss"]
+def heldout_loss(run_folder: Path, model: str) -> float | None:
+    """The loss of M0, M1 ... on the held-out instructions, as its training measured it (M0: M1's, before)."""
+    training = f"{model}/dpo" if model not in {"M0", "M1"} else "M1/sft"
+    summary = json.loads((run_folder / training / "summary.json").read_text("utf-8"))
+    loss: float | None = summary["heldout_loss_before" if model == "M0" else "heldout_loss"]
     return loss
 
 

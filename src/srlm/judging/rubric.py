@@ -4,10 +4,13 @@ The response is data: its delimiters are escaped before it is filled in, and tem
 in one pass, so no response can close its own box or reach the instructions (trap 2 of the field).
 """
 
+import re
+
 from srlm.records import Conversation, ask
 from srlm.templates import fill, template
 
 GRADES = range(6)
+_TAG = re.compile(r"<\s*/?\s*(?:instruction|response)\b", re.I)
 
 
 def judge_conversation(instruction: str, response: str) -> Conversation:
@@ -22,6 +25,4 @@ def judge_target(justification: str, score: int) -> str:
 
 
 def _escape(text: str) -> str:
-    for tag in ("instruction", "response"):
-        text = text.replace(f"<{tag}>", f"&lt;{tag}&gt;").replace(f"</{tag}>", f"&lt;/{tag}&gt;")
-    return text
+    return _TAG.sub(lambda match: "&lt;" + match.group(0)[1:], text)

@@ -42,11 +42,6 @@ def load(recipe: str, overrides: Sequence[str] = ()) -> Loaded:
     return Loaded(config, {key: origins.get(key, "default") for key in flatten(config.model_dump())})
 
 
-def from_dict(values: Mapping[str, Any]) -> Config:
-    """The config that `Config.model_dump` wrote; raises ConfigError."""
-    return _validate(dict(values), "the saved config")
-
-
 def recipe_names() -> list[str]:
     """Names of the recipes that ship with the package."""
     folder = files("srlm").joinpath("recipes")
@@ -133,7 +128,14 @@ def _parse_override(override: str) -> dict[str, Any]:
             "it is not of the form section.key=value",
             "write for example judge.samples=5",
         )
-    value: Any = yaml.load(text, _Loader) if text else None  # noqa: S506  as above
+    try:
+        value: Any = yaml.load(text, _Loader) if text else None  # noqa: S506  as above
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"override {override!r}",
+            f"its value is not YAML ({str(error).splitlines()[0]})",
+            f"put the value in quotes of its own, as in {key}='\"text\"'",
+        ) from error
     for part in reversed(key.split(".")):
         value = {part: value}
     return dict(value)

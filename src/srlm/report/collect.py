@@ -32,7 +32,8 @@ class RoundRow:
     dropped: dict[str, int]
     responses: int
     replies: int
-    unreadable: int
+    unreadable: dict[str, int]
+    flagged: int
     pairs: int
     no_pair: dict[str, int]
     samples: list[Pair]
@@ -44,7 +45,7 @@ class RoundRow:
 
     @property
     def unreadable_rate(self) -> float | None:
-        return self.unreadable / self.replies if self.replies else None
+        return sum(self.unreadable.values()) / self.replies if self.replies else None
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def _round(folder: Path, name: str, done: dict[str, Any]) -> RoundRow:
         dropped=_prefixed(made["counts"], "dropped: "),
         responses=done[f"{name}/responses"]["records"],
         replies=judged["counts"].get("replies", 0),
-        unreadable=sum(_prefixed(judged["counts"], "unreadable: ").values()),
+        unreadable=_prefixed(judged["counts"], "unreadable: "),
+        flagged=judged["counts"].get("flagged", 0),
         pairs=paired["records"],
         no_pair=_prefixed(paired["counts"], "no pair: "),
         samples=list(islice(read_records(folder / name / "pairs.jsonl", Pair), SAMPLES)),

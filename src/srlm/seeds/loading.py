@@ -13,7 +13,6 @@ reasoning that the judge learns to write before the score:
 a split, the prompt's own content decides, so a prompt stays on its side when the file grows.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,7 +93,11 @@ class SeedSet:
     heldout_instructions: list[Example]
     ranked: list[RankedPrompt]
     heldout_ranked: list[RankedPrompt]
-    digest: str
+
+    def prompts(self) -> list[str]:
+        """The texts of all prompts, of both forms and both parts."""
+        instructions = [item.prompt for item in [*self.instructions, *self.heldout_instructions]]
+        return instructions + [line.prompt for line in [*self.ranked, *self.heldout_ranked]]
 
     def heldout_prompts(self) -> list[Prompt]:
         """Every held-out prompt, of both forms, to answer in the evaluation."""
@@ -105,8 +108,9 @@ class SeedSet:
 
 def load_seed(section: SeedSection) -> SeedSet:
     """The seed set of a config; raises DataError that names every bad line of both files."""
-    instructions, one = _read(section.instructions, "instructions", Instruction)
-    ranked, other = _read(section.ranked, "ranked", RankedPrompt)
+    instructions, some = _read(section.instructions, "instructions", Instruction)
+    ranked, others = _read(section.ranked, "ranked", RankedPrompt)
+    _refuse([*some, *others])
     _refuse_shared(section, {line.prompt for line in instructions}, ranked)
     examples = [(line, _example(line)) for line in instructions]
     sides = {
@@ -127,7 +131,6 @@ def load_seed(section: SeedSection) -> SeedSet:
         sides["heldout"],
         judged["train"],
         judged["heldout"],
-        hashlib.sha256(f"{one} {other} {section.heldout}".encode()).hexdigest(),
     )
 
 
@@ -142,8 +145,8 @@ def _side(line: Line, section: SeedSection) -> Split:
     return "heldout" if seed_for("split", line.prompt) / 2**63 < section.heldout else "train"
 
 
-def _read(source: str, builtin: str, kind: type[L]) -> tuple[list[L], str]:
-    """The lines of a file or of a built-in part, and the SHA-256 of its bytes."""
+def _read(source: str, builtin: str, kind: type[L]) -> tuple[list[L], list[str]]:
+    """The lines of a file or of a built-in part, and a paragraph that names those that are bad."""
     if source == "builtin":
         with as_file(files("srlm").joinpath("seeds", "builtin", f"{builtin}.jsonl")) as path:
             data = path.read_bytes()
@@ -157,20 +160,19 @@ def _read(source: str, builtin: str, kind: type[L]) -> tuple[list[L], str]:
                 "give the path of a JSONL file, or `builtin`",
             ) from error
     lines: list[L] = []
-    faults: list[str] = []
+    faults: list[tuple[int, str]] = []
     first_at: dict[str, int] = {}
     for number, text in _numbered(data):
         try:
             line = kind.model_validate(_object(text))
         except (ValueError, ValidationError) as error:
-            faults.append(f"line {number}: {_reason(error)}")
+            faults.append((number, _reason(error)))
             continue
         if first_at.setdefault(line.prompt, number) == number:
             lines.append(line)
         else:
-            faults.append(f"line {number}: its prompt stands already in line {first_at[line.prompt]}")
-    _refuse(source, faults, len(lines), builtin)
-    return lines, hashlib.sha256(data).hexdigest()
+            faults.append((number, f"its prompt stands already in line {first_at[line.prompt]}"))
+    return lines, _named(f"data.{builtin}={source}", faults, len(lines))
 
 
 def _numbered(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -196,17 +198,20 @@ def _reason(error: ValueError) -> str:
     return str(error)
 
 
-def _refuse(source: str, faults: list[str], num_good: int, form: str) -> None:
-    if faults or not num_good:
-        shown = faults[:SHOWN_LINES] + (
-            [f"... and {len(faults) - SHOWN_LINES} more"] if len(faults) > SHOWN_LINES else []
-        )
+def _named(source: str, faults: list[tuple[int, str]], num_good: int) -> list[str]:
+    if not faults:
+        return [] if num_good else [f"{source}: the file holds no lines"]
+    shown = [f"line {number}: {reason}" for number, reason in faults[:SHOWN_LINES]]
+    if rest := faults[SHOWN_LINES:]:
+        shown.append(f"and {len(rest)} more, lines {', '.join(str(number) for number, _ in rest)}")
+    return ["\n    ".join([f"{source}: {len(faults)} bad of {num_good + len(faults)} lines", *shown])]
+
+
+def _refuse(paragraphs: list[str]) -> None:
+    if paragraphs:
         raise DataError(
-            f"data.{form}={source}: {len(faults)} bad of {num_good + len(faults)} lines\n    "
-            + "\n    ".join(shown),
-            "a line that is dropped silently changes what the model learns"
-            if faults
-            else "the file holds no lines",
+            "\n".join(paragraphs),
+            "a line that is dropped silently changes what the model learns",
             "mend the lines; the two forms are in docs/the-loop.md, section Seed data",
         )
 

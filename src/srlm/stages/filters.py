@@ -39,7 +39,7 @@ class Pool:
     """All prompts so far, to compare new ones with; time and memory grow linearly with their words."""
 
     def __init__(self, max_rouge: float, texts: Iterable[str] = ()) -> None:
-        self._max_rouge = max_rouge
+        self._max_rouge = min(max_rouge, 1 - 1e-6)  # the same words twice are never two prompts
         self._characters: dict[str, str] = {}
         self._texts: list[str] = []
         self._with_rare_word: dict[str, list[int]] = {}

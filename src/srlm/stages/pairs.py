@@ -28,13 +28,15 @@ def make_pairs(
     scores = {item.response_id: item.score for item in judgments}
     groups = (list(group) for _, group in groupby(responses, key=lambda item: item.prompt_id))
     done = 0
-    for block in blocks_after(groups, PROMPTS_A_BLOCK, start):
+    for number, block in enumerate(blocks_after(groups, PROMPTS_A_BLOCK, 0)):
+        done += sum(map(len, block))
+        if number < start:
+            continue
         outcomes = [pair_of(section, group, scores) for group in block]
         pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
         counts = Counter(
             "pair" if isinstance(outcome, Pair) else f"no pair: {outcome}" for outcome in outcomes
         )
-        done += sum(map(len, block))
         yield Block(pairs, done, len(responses), counts)
 
 

@@ -22,19 +22,22 @@ def write_prompts(
     engine: Engine,
     seeds: Sequence[Example],
     earlier: Sequence[Prompt] = (),
+    avoid: Sequence[str] = (),
     *,
     seed: int = 0,
     resume: Resume[Prompt] | None = None,
 ) -> Iterator[Block[Prompt]]:
     """Blocks of new prompts until `section.count` are kept or the attempts are used up.
 
-    `seeds` give the demonstrations; `earlier` are the prompts of past rounds, which new ones must not
-    repeat. Each block counts the candidates dropped, by reason.
+    `seeds` give the demonstrations, with `earlier`, the prompts of past rounds. New prompts repeat none
+    of them, nor one to `avoid`, such as those that the evaluation answers. Each block counts the
+    candidates dropped, by reason.
     """
     resume = resume or Resume()
     written = [*earlier, *resume.records]
     wanted = len(earlier) + section.count
-    pool = Pool(section.max_rouge, [item.prompt for item in seeds] + [item.text for item in written])
+    known = [item.prompt for item in seeds] + [item.text for item in written]
+    pool = Pool(section.max_rouge, [*known, *avoid])
     attempts = resume.blocks * section.block
     limit = section.count * section.max_attempts
     while len(written) < wanted and attempts < limit:

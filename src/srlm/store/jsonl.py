@@ -50,7 +50,7 @@ class BlockWriter:
 
     def __init__(self, path: Path, committed: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)  # so that closing never writes
         self._file.truncate(committed)
         self._sha = _sha_of(path)
         self.bytes = committed
@@ -59,8 +59,9 @@ class BlockWriter:
         """Write and sync the records; returns how many there were."""
         lines = [record.model_dump_json().encode() + b"\n" for record in records]
         data = b"".join(lines)
-        self._file.write(data)
-        self._file.flush()
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
         os.fsync(self._file.fileno())
         self._sha.update(data)
         self.bytes += len(data)
@@ -81,14 +82,3 @@ def _sha_of(path: Path) -> "hashlib._Hash":
         while piece := data.read(1 << 20):
             sha.update(piece)
     return sha
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that a reader sees the old or the new text, whatever happens."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -41,16 +41,16 @@ def _gpus() -> list[str]:
 
 
 def _git_revision() -> str | None:
-    git = shutil.which("git")
+    """The revision of the checkout that srlm runs from; None where it is installed otherwise."""
+    git, here = shutil.which("git"), Path(__file__)
     if not git:
         return None
-    asked = subprocess.run(
-        [git, "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return asked.stdout.strip() or None
+
+    def said(*words: str) -> str:
+        command = [git, "-C", str(here.parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    return said("rev-parse", "HEAD") or None if said("ls-files", here.name) else None
 
 
 def _version_of(package: str) -> str | None:

@@ -6,7 +6,6 @@ and how far it is; `"done": true` is written last. Records are committed block b
 killed run repeats at most the block it was in.
 """
 
-import errno
 import hashlib
 import json
 import shutil
@@ -22,11 +21,12 @@ from pydantic import BaseModel
 
 from srlm import __version__
 from srlm.config import Config, decisive, flatten
-from srlm.errors import RunChanged, RunError, RunLocked
+from srlm.errors import FULL, RunChanged, RunError, RunLocked, full_disk
 from srlm.models import Model, folder_digest
 from srlm.records import Record
 from srlm.store.blocks import Block, Resume
-from srlm.store.jsonl import BlockWriter, Records, read_records, write_atomically
+from srlm.store.files import write_atomically
+from srlm.store.jsonl import BlockWriter, Records, read_records
 from srlm.store.machine import describe_machine
 
 R = TypeVar("R", bound=Record)
@@ -83,7 +83,7 @@ class Run:
         """
         target = self.folder / Path(step).parent / "model"
         state = self._begin(step, section, inputs)
-        if not state["done"]:
+        if not state["done"] or not target.exists():
             seconds = _clock(state["seconds"])
             self.progress.begin(step, *state["progress"])
 
@@ -208,35 +208,63 @@ def open_run(
             "wait for it, or name another run with --name",
         ) from error
     try:
-        if redo:
-            forget(folder, redo)
-        _refuse_changes(folder, config)
+        again = _from(folder, redo) if redo else []
+        _refuse_changes(folder, config, [state for state in _states(folder) if state not in again])
+        _forget(folder, again)
         with _room("run.json"):
             saved = {"config": config.model_dump(mode="json"), "origins": origins or {}}
             write_atomically(folder / "config.json", json.dumps(saved, indent=1) + "\n")
-            write_atomically(folder / "run.json", json.dumps(describe_machine(), indent=1) + "\n")
+            write_atomically(folder / "run.json", json.dumps(_made_with(folder), indent=1) + "\n")
         yield Run(folder, config, progress or Quiet())
     finally:
         lock.release()
 
 
-def forget(folder: Path, step: str) -> None:
-    """Remove a step and every step begun after it, so that they are made anew; raises RunError."""
+def _from(folder: Path, step: str) -> list[State]:
+    """The states of a step and of every step begun after it, the last first; raises RunError."""
     states = sorted(_states(folder), key=lambda state: state["number"])
-    numbers = {state["step"]: state["number"] for state in states}
-    if step not in numbers:
+    names = [state["step"] for state in states]
+    if step not in names:
         raise RunError(
-            f"--redo {step}", f"{folder} has no such step", f"take one of {', '.join(numbers) or 'none yet'}"
+            f"--redo {step}", f"{folder} has no such step", f"take one of {', '.join(names) or 'none yet'}"
         )
+    return states[names.index(step) :][::-1]
+
+
+def _forget(folder: Path, states: list[State]) -> None:
+    """Remove what steps have made. Folders are moved away first, so that no half of one is ever used."""
     for state in states:
-        if state["number"] >= numbers[step]:
-            base = folder / state["step"]
-            for path in (base.with_name(f"{base.name}.jsonl"), base.with_name(f"{base.name}.json")):
-                path.unlink(missing_ok=True)
-            if base.name in {"sft", "dpo"}:
-                shutil.rmtree(base, ignore_errors=True)
-                shutil.rmtree(base.parent / "model", ignore_errors=True)
-            base.with_name(f"{base.name}.step.json").unlink()
+        base = folder / state["step"]
+        trained = [base, base.parent / "model"] if base.is_dir() else []
+        away = [_moved_away(path) for path in trained]
+        base.with_name(f"{base.name}.step.json").unlink()
+        for path in (base.with_name(f"{base.name}.jsonl"), base.with_name(f"{base.name}.json")):
+            path.unlink(missing_ok=True)
+        for path in away:
+            shutil.rmtree(path)
+
+
+def _moved_away(path: Path) -> Path:
+    away = path.with_name(f".{path.name}.forgotten")
+    if away.exists():
+        shutil.rmtree(away)
+    if path.exists():
+        path.rename(away)
+    away.mkdir(exist_ok=True)
+    return away
+
+
+def _made_with(folder: Path) -> dict[str, Any]:
+    """This machine and these versions; under `earlier`, others that have worked on the run."""
+    now, path = describe_machine(), folder / "run.json"
+    before = json.loads(path.read_text("utf-8")) if path.exists() else dict(now)
+    earlier = before.pop("earlier", [])
+    return now | {"earlier": earlier if before == now else [*earlier, before]}
+
+
+def saved_config(folder: Path) -> Config:
+    """The config with which a run was last opened."""
+    return Config.model_validate(json.loads((folder / "config.json").read_text("utf-8"))["config"])
 
 
 def run_states(folder: Path) -> list[State]:
@@ -268,10 +296,9 @@ def _given(config: Config, section: BaseModel | None, inputs: tuple[object, ...]
     return given
 
 
-def _refuse_changes(folder: Path, config: Config) -> None:
+def _refuse_changes(folder: Path, config: Config, begun: list[State]) -> None:
     """Compare with what the begun steps were given, before any work starts."""
     path = folder / "run.json"
-    begun = list(_states(folder))
     if not path.exists() or not begun:
         return
     made_by = json.loads(path.read_text("utf-8"))["srlm"]
@@ -312,13 +339,9 @@ def _room(step: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        if error.errno not in FULL:
             raise
-        raise RunError(
-            f"step {step}",
-            f"the disk is full ({error.strerror})",
-            "make room and run the same command again: everything up to the last block is safe",
-        ) from error
+        raise full_disk(f"step {step}", error) from error
 
 
 def _sha(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from srlm.models import chat_text, without_controls
 from srlm.records import Finish, ask, seed_for
 
 
@@ -55,10 +56,9 @@ def sequence_length(item: Tokens) -> int:
 
 def encode(tokenizer: Any, prompt: str, answer: str, finish: Finish = "stop") -> Tokens:
     """Tokens of one turn and its answer; an answer that was cut off gets no end token."""
-    messages = [message.model_dump() for message in ask(prompt)]
-    head = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    head, said = chat_text(tokenizer, ask(prompt)), without_controls(tokenizer, answer)
     start: list[int] = tokenizer(head, add_special_tokens=False)["input_ids"]
-    target: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]
+    target: list[int] = tokenizer(said, add_special_tokens=False)["input_ids"]
     end = [tokenizer.eos_token_id] if finish == "stop" else []
     return Tokens((*start, *target, *end), len(start))
 

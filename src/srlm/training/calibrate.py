@@ -8,7 +8,7 @@ from pathlib import Path
 from srlm.config import LocalEngineSection, SftSection
 from srlm.engines.base import Request
 from srlm.engines.local import LocalEngine
-from srlm.models import Model, load_tokenizer
+from srlm.models import Model, device_of, load_tokenizer
 from srlm.records import ask
 from srlm.training.batches import collate, encode
 from srlm.training.policy import answer_logprobs, load_policy
@@ -51,7 +51,7 @@ def training_rate(section: SftSection, path: Path) -> float:
     """Tokens a second of a forward and a backward pass."""
     import torch
 
-    device = "cuda" if section.device != "cpu" and torch.cuda.is_available() else "cpu"
+    device = device_of(section.device)
     model = load_policy(path, section).to(device)
     tokenizer = load_tokenizer(path)
     batch = collate([encode(tokenizer, TEXT * 4, TEXT * 4)] * 4, tokenizer.pad_token_id).to(model.device)

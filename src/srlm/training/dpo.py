@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from srlm.store.jsonl import write_atomically
+from srlm.store.files import write_atomically
 from srlm.training.batches import Tokens, collate, micro_batches
 from srlm.training.losses import dpo_losses, sum_by_sequence
 from srlm.training.policy import answer_logprobs

@@ -13,9 +13,10 @@ from transformers.utils import logging
 
 from srlm.config import TrainingSection
 from srlm.errors import TrainingError
-from srlm.models import load_tokenizer
+from srlm.models import device_of, load_tokenizer
 from srlm.records import Example, Pair
-from srlm.store.jsonl import read_records, write_atomically
+from srlm.store.files import publish_folder, write_atomically
+from srlm.store.jsonl import read_records
 from srlm.training.batches import Tokens, collate, encode, micro_batches, sequence_length, training_order
 from srlm.training.dpo import TokenPair, dpo_micro_loss, pair_length, reference_logprobs
 from srlm.training.launch import TrainJob
@@ -32,12 +33,14 @@ def train_job(job: TrainJob, report: Report) -> None:
     tokenizer = load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
     items, left_out = _items(job, section, tokenizer)
     model = load_policy(job.model, section, seed=job.seed, trust_remote_code=job.trust_remote_code)
-    model.to("cuda" if section.device != "cpu" and torch.cuda.is_available() else "cpu")
-    before = _start_loss(job, section, model, tokenizer)
+    model.to(device_of(section.device))
+    before = _start_loss(job, section, model, tokenizer) if job.sft else None
     trainer = _trainer(job, section, model, items, pad=tokenizer.pad_token_id, report=report)
     checkpoint = checkpoint_to_resume(job.folder / "checkpoints")
     started = time.monotonic()
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if section.lora:
+        model = model.merge_and_unload(safe_merge=True)
     summary = {
         "items": len(items),
         "left_out_too_long": left_out,
@@ -115,7 +118,6 @@ def _heldout_loss(job: TrainJob, section: TrainingSection, model: Any, tokenizer
     model.eval()
     examples = read_records(job.folder / "heldout.jsonl", Example)
     items: list[Tokens] = [encode(tokenizer, item.prompt, item.response) for item in examples]
-    items = [item for item in items if len(item.ids) <= section.max_length]
     total = 0.0
     for group in micro_batches([len(item.ids) for item in items], section.micro_tokens):
         batch = collate([items[index] for index in group], tokenizer.pad_token_id).to(model.device)
@@ -130,15 +132,13 @@ def _autocast(section: TrainingSection, model: Any) -> AbstractContextManager[An
 
 
 def _save(job: TrainJob, model: Any, tokenizer: Any) -> None:
-    """Merged weights as safetensors, under their final name only when whole."""
+    """Weights as safetensors, under their final name only when whole."""
     made = job.target.with_name(f".{job.target.name}.tmp")
     shutil.rmtree(made, ignore_errors=True)
-    if hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload(safe_merge=True)
     model.config.use_cache = True
     model.save_pretrained(made)
     tokenizer.save_pretrained(made)
-    made.rename(job.target)
+    publish_folder(made, job.target)
 
 
 def _step_of(checkpoint: Path | None) -> int:

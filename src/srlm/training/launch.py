@@ -5,28 +5,32 @@ its parent does, and waits for a predecessor that has not ended yet. It resumes 
 newest checkpoint.
 """
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from srlm import errors
 from srlm.config import DpoSection, SftSection
-from srlm.errors import SrlmError, TrainingError
+from srlm.errors import SrlmError, TrainingError, full_disk
 from srlm.models import Model
 from srlm.records import Example, Pair, Record
-from srlm.store.jsonl import write_atomically
+from srlm.store.files import write_atomically
 
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}
 """glibc hands big freed tensors back to the system at once, and asking again costs an eighth of the time."""
+FULL_DISK = 64 * 2**20
+"""Bytes. A writer that ran out of space often says something else, such as an unexpected position."""
 
 
 class TrainJob(BaseModel):
@@ -109,7 +113,7 @@ def _train(job: TrainJob, data: Iterable[Record], heldout: Iterable[Record], rep
 
 def run_job(path: Path, report: Any = None) -> None:
     """Run a job in a child process until it ends; raises what it raised, or TrainingError."""
-    command = [sys.executable, "-m", "srlm.training.launch", str(path)]
+    command = [sys.executable, "-P", "-m", "srlm.training.launch", str(path)]
     noise = path.parent / "stderr.txt"
     with (
         noise.open("w") as stderr,
@@ -140,7 +144,7 @@ def run_job(path: Path, report: Any = None) -> None:
         raise _crashed(path, child.returncode, noise)
 
 
-def _crashed(path: Path, status: int, noise: Path) -> TrainingError:
+def _crashed(path: Path, status: int, noise: Path) -> SrlmError:
     last = (noise.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
     if status == -9:
         return TrainingError(
@@ -149,6 +153,8 @@ def _crashed(path: Path, status: int, noise: Path) -> TrainingError:
             "lower micro_tokens, or set gradient_checkpointing=true; then run the same command again, "
             "which goes on from the last checkpoint",
         )
+    if "No space left" in last or shutil.disk_usage(path.parent).free < FULL_DISK:
+        return full_disk(f"training of {path.parent}", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     return TrainingError(
         f"training of {path.parent}",
         f"its process ended with status {status}: {last}",
@@ -167,13 +173,28 @@ def main(path: str) -> None:
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        with FileLock(job.folder / ".lock", timeout=60):
-            from srlm.training.jobs import train_job  # loads torch
+        with _alone(job.folder):
+            if not job.target.exists():  # a predecessor whose parent was killed may just have finished
+                from srlm.training.jobs import train_job  # loads torch
 
-            train_job(job, lambda done, total, note: send(done=done, total=total, note=note))
+                train_job(job, lambda done, total, note: send(done=done, total=total, note=note))
     except SrlmError as error:
         send(error=type(error).__name__, parts=[error.given, error.why, error.todo])
         raise SystemExit(1) from None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait for a predecessor that has not ended yet; raises TrainingError after a minute."""
+    try:
+        with FileLock(folder / ".lock", timeout=60):
+            yield
+    except Timeout as error:
+        raise TrainingError(
+            f"training of {folder}",
+            "another training process is at work there",
+            "end that process, then run the same command again",
+        ) from error
 
 
 def _end_with_parent() -> None:

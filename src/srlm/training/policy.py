@@ -29,8 +29,6 @@ def load_policy(
     model = load_weights(folder, section.weights, trust_remote_code=trust_remote_code)
     model.config.use_cache = False
     check_head(model)
-    if section.dropout:
-        add_dropout(model, section.dropout)
     if section.lora:
         from peft import LoraConfig, get_peft_model
 
@@ -44,6 +42,8 @@ def load_policy(
         torch.manual_seed(seed_for(seed, "adapters"))
         model = get_peft_model(model, adapters)
         model.enable_input_require_grads()
+    if section.dropout:  # on the adapted layers, so that what adapters add is dropped as well
+        add_dropout(model, section.dropout)
     return model
 
 

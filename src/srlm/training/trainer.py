@@ -20,8 +20,10 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers.trainer_utils import rotate_checkpoints
 
 from srlm.config import TrainingSection
+from srlm.errors import TrainingError
+from srlm.models import device_of
 from srlm.records import seed_for
-from srlm.store.jsonl import write_atomically
+from srlm.store.files import publish_folder, write_atomically
 
 Metrics = dict[str, float]
 MicroLoss = Callable[[Any, list[int]], tuple[Tensor, Metrics]]
@@ -87,6 +89,8 @@ class LoopTrainer(Trainer):  # type: ignore[misc]
             total += loss.detach()
             for name, value in metrics.items():
                 self._metrics[name] = self._metrics.get(name, 0.0) + value
+        if not torch.isfinite(total):
+            raise _diverged(self.state.global_step + 1, float(total))
         return total
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -105,12 +109,20 @@ class LoopTrainer(Trainer):  # type: ignore[misc]
             self._partial, self.args.save_total_limit = False, limit
         name = f"checkpoint-{self.state.global_step}"
         out = Path(str(self.args.output_dir))
-        os.replace(out / ".partial" / name, out / name)
+        publish_folder(out / ".partial" / name, out / name)
         rotate_checkpoints(output_dir=str(out), save_total_limit=limit)
 
     def _get_output_dir(self, trial: Any) -> str:
         out = str(self.args.output_dir)
         return os.path.join(out, ".partial") if getattr(self, "_partial", False) else out
+
+
+def _diverged(step: int, loss: float) -> TrainingError:
+    return TrainingError(
+        f"optimiser step {step}",
+        f"its loss is {loss}, so every later weight would be no number",
+        "lower the section's learning_rate or set precision=float32, and run again with --redo STEP",
+    )
 
 
 class LogFile(TrainerCallback):  # type: ignore[misc]
@@ -144,7 +156,7 @@ def checkpoint_to_resume(folder: Path) -> Path | None:
 
 
 def _arguments(section: TrainingSection, folder: Path, seed: int, num_steps: int) -> TrainingArguments:
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         num_train_epochs=1,
         per_device_train_batch_size=1,
@@ -155,7 +167,7 @@ def _arguments(section: TrainingSection, folder: Path, seed: int, num_steps: int
         weight_decay=section.weight_decay,
         max_grad_norm=section.max_grad_norm,
         bf16=section.precision == "bfloat16",
-        use_cpu=section.device == "cpu" or (section.device == "auto" and not torch.cuda.is_available()),
+        use_cpu=device_of(section.device) == "cpu",
         gradient_checkpointing=section.gradient_checkpointing,
         save_strategy="steps",
         save_steps=section.save_steps,
@@ -167,3 +179,5 @@ def _arguments(section: TrainingSection, folder: Path, seed: int, num_steps: int
         remove_unused_columns=False,
         seed=seed % 2**32,
     )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # Trainer would spread over all GPUs with nn.DataParallel
+    return arguments
