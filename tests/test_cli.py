@@ -69,9 +69,9 @@ def test_bad_input_gets_what_why_and_what_to_do(cli, tmp_path, monkeypatch, word
 def test_plan_without_calibration_counts_the_papers_sixteen_generations(cli):
     shown = cli("plan", "smollm2", "--no-calibrate").output
     steps = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if "/" in line}
-    # 24 prompts, 4 responses each, 3 judgments each: 16 generations a prompt.
-    assert steps["M2/responses"][:2] == ["96", "96"]
-    assert steps["M2/judgments"][:2] == ["96", "288"]
+    # 32 prompts, 4 responses each, 3 judgments each: 16 generations a prompt.
+    assert steps["M2/responses"][:2] == ["128", "128"]
+    assert steps["M2/judgments"][:2] == ["128", "384"]
     assert "nothing was calibrated" in shown
 
 

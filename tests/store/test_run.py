@@ -188,7 +188,7 @@ def test_a_full_disk_says_what_is_safe(tmp_path, monkeypatch):
             make(run, stage_that_dies(1))
         with (
             monkeypatch.context() as patch,
-            pytest.raises(RunError, match="everything up to the last block is safe"),
+            pytest.raises(RunError, match="everything up to the last block or checkpoint is safe"),
         ):
             plain = Path.open
 
