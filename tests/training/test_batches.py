@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srlm.models import load_tokenizer
+from srlm.chat_format import load_tokenizer
 from srlm.training.batches import Tokens, collate, encode, micro_batches, training_order
 
 

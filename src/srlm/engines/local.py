@@ -20,11 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from srlm.chat_format import chat_text, load_tokenizer
 from srlm.config import LocalEngineSection
 from srlm.engines.attention import decode_grouped
 from srlm.engines.base import Reply, Request, empty_conversation
 from srlm.errors import EngineError, PromptTooLong
-from srlm.models import Model, chat_text, device_of, load_tokenizer, load_weights
+from srlm.models import Model, device_of, load_weights
 from srlm.records import Finish, seed_for
 
 NUCLEUS = 64

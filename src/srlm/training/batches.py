@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srlm.models import chat_text, without_controls
+from srlm.chat_format import chat_text, without_controls
 from srlm.records import Finish, ask, seed_for
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from transformers.utils import logging
 
+from srlm.chat_format import load_tokenizer
 from srlm.config import TrainingSection
 from srlm.errors import TrainingError
-from srlm.models import device_of, load_tokenizer
+from srlm.models import device_of
 from srlm.records import Example, Pair
 from srlm.store.files import publish_folder, write_atomically
 from srlm.store.jsonl import read_records

@@ -1,8 +1,7 @@
 """Training in a child process: a JSON job in, figures on the way, a model folder out.
 
-The parent calls `run_job`; the child is ``python -m srlm.training.launch JOB.json``. It ends when
-its parent does, and waits for a predecessor that has not ended yet. It resumes by itself from the
-newest checkpoint.
+`run_job` starts ``python -m srlm.training.child JOB.json``, which resumes by itself from the newest
+checkpoint, and listens to it.
 """
 
 import errno
@@ -11,13 +10,10 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from srlm import errors
@@ -113,7 +109,7 @@ def _train(job: TrainJob, data: Iterable[Record], heldout: Iterable[Record], rep
 
 def run_job(path: Path, report: Any = None) -> None:
     """Run a job in a child process until it ends; raises what it raised, or TrainingError."""
-    command = [sys.executable, "-P", "-m", "srlm.training.launch", str(path)]
+    command = [sys.executable, "-P", "-m", "srlm.training.child", str(path)]
     noise = path.parent / "stderr.txt"
     with (
         noise.open("w") as stderr,
@@ -160,48 +156,3 @@ def _crashed(path: Path, status: int, noise: Path) -> SrlmError:
         f"its process ended with status {status}: {last}",
         f"read {noise}; the run goes on from the last checkpoint when started again",
     )
-
-
-def main(path: str) -> None:
-    """The child's side of `run_job`."""
-    job = TrainJob.model_validate_json(Path(path).read_text("utf-8"))
-    channel = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints is noise, not a message
-
-    def send(**message: Any) -> None:
-        print(json.dumps(message), file=channel, flush=True)
-
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        with _alone(job.folder):
-            if not job.target.exists():  # a predecessor whose parent was killed may just have finished
-                from srlm.training.jobs import train_job  # loads torch
-
-                train_job(job, lambda done, total, note: send(done=done, total=total, note=note))
-    except SrlmError as error:
-        send(error=type(error).__name__, parts=[error.given, error.why, error.todo])
-        raise SystemExit(1) from None
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait for a predecessor that has not ended yet; raises TrainingError after a minute."""
-    try:
-        with FileLock(folder / ".lock", timeout=60):
-            yield
-    except Timeout as error:
-        raise TrainingError(
-            f"training of {folder}",
-            "another training process is at work there",
-            "end that process, then run the same command again",
-        ) from error
-
-
-def _end_with_parent() -> None:
-    """The parent holds our standard input open as long as it lives."""
-    sys.stdin.read()
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
