@@ -21,6 +21,9 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
         run = clone / "runs/smollm2"
         pairs = {name: len((run / name / "pairs.jsonl").read_text().splitlines()) for name in ("M2", "M3")}
+        trainings = [json.loads(path.read_text()) for path in sorted(run.glob("M*/*/summary.json"))]
+        memory = [json.loads((run / "outcome.json").read_text()), *trainings]
+        print("GiB at most: main process and trainings", [item["peak_memory_gib"] for item in memory])
         print(f"make demo: {minutes:.1f} minutes after set-up, largest process {peak:.1f} GiB, pairs {pairs}")
         for name in ("M0", "M1", "M2", "M3"):
             print(name, json.loads((run / name / "evaluation/figures.json").read_text()))

@@ -57,6 +57,7 @@ def tiny_overrides(path: Path) -> list[str]:
     return [
         f"model.name={path}",
         "engine.kind=scripted",
+        "prompts.writer=",
         "prompts.count=6",
         "prompts.block=4",
         "responses.block=2",

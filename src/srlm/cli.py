@@ -69,6 +69,7 @@ def run(
 
     from srlm.console import watcher
     from srlm.loop import run_loop
+    from srlm.memory import peak_memory_gib
     from srlm.recipes import load
     from srlm.report import write_report
     from srlm.store.files import write_atomically
@@ -83,7 +84,8 @@ def run(
     ):
         (folder / "outcome.json").unlink(missing_ok=True)
         outcome = run_loop(loaded.config, opened)
-        write_atomically(folder / "outcome.json", json.dumps({"verdict": outcome.verdict}, indent=1) + "\n")
+        ended = {"verdict": outcome.verdict, "peak_memory_gib": peak_memory_gib()}
+        write_atomically(folder / "outcome.json", json.dumps(ended, indent=1) + "\n")
     markdown, page = write_report(folder)
     if json_lines:
         click.echo(json.dumps({"event": "outcome", "verdict": outcome.verdict, "report": str(page)}))
@@ -237,10 +239,13 @@ def _stopped(folder: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         states = run_states(folder) if (folder / "run.json").exists() else []
-        done = sum(state["done"] for state in states)
-        where = [f"{s['step']} ({s['progress'][0]} of {s['progress'][1]})" for s in states if not s["done"]]
-        part = f", and of {where[-1]} all up to the last block or checkpoint" if where else ""
-        click.echo(f"\nStopped in {folder}. Safe are {done} whole steps{part}.", err=True)
+        safe = [f"{sum(state['done'] for state in states)} whole steps"]
+        for state in states:
+            if not state["done"]:
+                done, total = state["progress"]
+                count = f" ({done} of {total})" if total else ""
+                safe.append(f"{state['step']} up to its last block or checkpoint{count}")
+        click.echo(f"\nStopped in {folder}. On the disk and safe: {', and '.join(safe)}.", err=True)
         click.echo("The same command goes on from there.", err=True)
         raise
 

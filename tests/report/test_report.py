@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import pytest
 
 from srlm.records import Pair
-from srlm.report.collect import ModelRow, Page, RoundRow, TrainingRow
+from srlm.report.collect import ModelRow, Page, RoundRow, TrainingRow, findings
 from srlm.report.render import curve, render
 
 HOSTILE = '</pre><script>alert("x")</script>\n# Heading\n| a | b |\n```\n{{ page.name }}'
@@ -33,6 +33,7 @@ def page() -> Page:
     return Page(
         name="demo",
         verdict="M2 is trained.",
+        findings=["M2 <b>judges</b> well."],
         models=[ModelRow("M0", figures)],
         rounds=[
             RoundRow(
@@ -52,7 +53,7 @@ def page() -> Page:
         trainings=[
             TrainingRow(
                 "M2/dpo",
-                {"items": 1, "steps": 2, "left_out_too_long": 0, "seconds": 3.0},
+                {"items": 1, "steps": 2, "left_out_too_long": 0, "seconds": 3.0, "peak_memory_gib": 5.25},
                 [{"step": 1, "loss": 0.7}, {"step": 2, "loss": 0.6}],
             )
         ],
@@ -113,6 +114,26 @@ def test_an_unfinished_run_without_rounds_is_shown():
     empty = dataclasses.replace(page(), rounds=[], models=[], trainings=[])
     for name in ("report.md", "report.html"):
         assert "M2 is trained." in render(empty, name)
+
+
+def model(name: str, accuracy: float | None, longer: float = 0.5, pairs: int = 400) -> ModelRow:
+    judge = {"accuracy": accuracy, "longer_wins": longer, "pairs": pairs}
+    answers = {"num": 10, "tokens": 90.4, "characters": 300, "ended": 0.65}
+    return ModelRow(name, {"judge": judge, "answers": answers, "heldout_loss": 3.0})
+
+
+def test_findings_say_whether_the_judge_beats_the_longer_answer():
+    # Two standard errors at 0.6 of 400 pairs: 2 * sqrt(0.24 / 400) = 0.049.
+    good, _ = findings([model("M0", None), model("M1", 0.55), model("M2", 0.6, longer=0.54)])
+    assert "right on 60.0 % of 400 held-out pairs, after 55.0 % of M1" in good
+    assert "prove little" not in good
+    for accuracy, longer in ((0.6, 0.56), (0.52, 0.4), (0.397, 0.5)):
+        said, _ = findings([model("M0", None), model("M1", 0.55), model("M2", accuracy, longer)])
+        assert "prove little" in said
+    silent, answers = findings([model("M0", None), model("M1", 0.55), model("M2", None)])
+    assert "no readable score" in silent
+    assert "from 90 tokens to 90" in answers
+    assert findings([model("M0", None)]) == []
 
 
 def test_curves_run_from_left_to_right_and_stay_in_the_box():

@@ -7,11 +7,9 @@ neither on its batch nor on a shared generator. The nucleus is found among the 6
 by a full sort only for rows where they do not reach top-p, so the distribution is exact.
 """
 
-import ctypes
 import gc
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
@@ -25,6 +23,7 @@ from srlm.config import LocalEngineSection
 from srlm.engines.attention import decode_grouped
 from srlm.engines.base import Reply, Request, empty_conversation
 from srlm.errors import EngineError, PromptTooLong
+from srlm.memory import give_back_memory
 from srlm.models import Model, device_of, load_weights
 from srlm.records import Finish, seed_for
 
@@ -54,8 +53,7 @@ class LocalEngine:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        with suppress(AttributeError, OSError):  # glibc keeps freed memory in holes until it is asked
-            ctypes.CDLL(None).malloc_trim(0)
+        give_back_memory()
 
     def _load(self) -> None:
         if self._model is not None:

@@ -63,6 +63,7 @@ class Page:
 
     name: str
     verdict: str
+    findings: list[str]
     models: list[ModelRow]
     rounds: list[RoundRow]
     trainings: list[TrainingRow]
@@ -80,14 +81,16 @@ def collect(folder: Path) -> Page:
     outcome = folder / "outcome.json"
     verdict = json.loads(outcome.read_text("utf-8"))["verdict"] if outcome.exists() else _unfinished(states)
     names = sorted({step.split("/")[0] for step in done}, key=lambda name: int(name[1:]))
+    models = [
+        ModelRow(name, _json(folder / name / "evaluation/figures.json"))
+        for name in names
+        if f"{name}/evaluation/figures" in done
+    ]
     return Page(
         name=folder.resolve().name,
         verdict=verdict,
-        models=[
-            ModelRow(name, _json(folder / name / "evaluation/figures.json"))
-            for name in names
-            if f"{name}/evaluation/figures" in done
-        ],
+        findings=findings(models),
+        models=models,
         rounds=[_round(folder, name, done) for name in names if f"{name}/pairs" in done],
         trainings=[_training(folder, step) for step in done if step.endswith(("/sft", "/dpo"))],
         seconds={step: state["seconds"] for step, state in done.items()},
@@ -95,6 +98,42 @@ def collect(folder: Path) -> Page:
         config=flatten(saved["config"]),
         origins=saved["origins"],
     )
+
+
+def findings(models: list[ModelRow]) -> list[str]:
+    """What became of judging and answering from M1 to the last model, in sentences."""
+    if len(models) < 2:
+        return []
+    first, last = models[1], models[-1]
+    return _judging(first, last) + _answering(first, last)
+
+
+def _judging(first: ModelRow, last: ModelRow) -> list[str]:
+    judge, longer = last.figures["judge"], last.figures["judge"]["longer_wins"]
+    if judge["accuracy"] is None:
+        return [f"{last.name} as a judge wrote no readable score on the held-out answers."]
+    before = first.figures["judge"]["accuracy"]
+    change = (
+        f", after {100 * before:.1f} % of {first.name}" if first is not last and before is not None else ""
+    )
+    said = (
+        f"{last.name} as a judge is right on {100 * judge['accuracy']:.1f} % of {judge['pairs']} held-out "
+        f"pairs{change}; always preferring the longer answer gets {100 * longer:.1f} %."
+    )
+    error = (judge["accuracy"] * (1 - judge["accuracy"]) / judge["pairs"]) ** 0.5
+    if judge["accuracy"] - 2 * error <= max(longer, 0.5):
+        said += " That does not clear the line to beat by two standard errors: its scores prove little."
+    return [said]
+
+
+def _answering(first: ModelRow, last: ModelRow) -> list[str]:
+    one, other = first.figures["answers"], last.figures["answers"]
+    if first is last or not one["num"] or not other["num"]:
+        return []
+    return [
+        f"Answers to held-out prompts went from {one['tokens']:.0f} tokens to {other['tokens']:.0f} on "
+        f"average; {100 * one['ended']:.0f} % and then {100 * other['ended']:.0f} % ended by themselves."
+    ]
 
 
 def _unfinished(states: list[dict[str, Any]]) -> str:

@@ -14,6 +14,7 @@ from transformers.utils import logging
 from srlm.chat_format import load_tokenizer
 from srlm.config import TrainingSection
 from srlm.errors import TrainingError
+from srlm.memory import peak_memory_gib
 from srlm.models import device_of
 from srlm.records import Example, Pair
 from srlm.store.files import publish_folder, write_atomically
@@ -50,6 +51,7 @@ def train_job(job: TrainJob, report: Report) -> None:
         "resumed_at": _step_of(checkpoint),
         "heldout_loss_before": before,
         "heldout_loss": _heldout_loss(job, section, model, tokenizer),
+        "peak_memory_gib": peak_memory_gib(),
     }
     write_atomically(job.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     _save(job, model, tokenizer)

@@ -23,8 +23,6 @@ from srlm.models import Model
 from srlm.records import Example, Pair, Record
 from srlm.store.files import write_atomically
 
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}
-"""glibc hands big freed tensors back to the system at once, and asking again costs an eighth of the time."""
 FULL_DISK = 64 * 2**20
 """Bytes. A writer that ran out of space often says something else, such as an unexpected position."""
 
@@ -119,7 +117,6 @@ def run_job(path: Path, report: Any = None) -> None:
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env=KEEP_MEMORY | os.environ,
         ) as child,
     ):
         failure = None

@@ -21,6 +21,7 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from srlm.config import TrainingSection
 from srlm.errors import TrainingError
+from srlm.memory import give_back_memory
 from srlm.models import device_of
 from srlm.records import seed_for
 from srlm.store.files import publish_folder, write_atomically
@@ -89,6 +90,7 @@ class LoopTrainer(Trainer):  # type: ignore[misc]
             total += loss.detach()
             for name, value in metrics.items():
                 self._metrics[name] = self._metrics.get(name, 0.0) + value
+        give_back_memory()  # or batches of ever other shapes leave holes that add up to gigabytes
         if not torch.isfinite(total):
             raise _diverged(self.state.global_step + 1, float(total))
         return total
