@@ -23,7 +23,7 @@ Event = dict[str, Any]
 
 SMALL = [
     "prompts.count=4", "prompts.block=2", "prompts.max_tokens=48", "prompts.max_attempts=8",
-    "responses.block=2", "responses.max_tokens=24", "judge.block=4", "judge.max_tokens=32",
+    "responses.block=2", "responses.max_tokens=24", "judge.block=4", "judge.max_tokens=12",
     "judge.samples=2", "evaluation.block=2", "evaluation.max_tokens=16", "sft.save_steps=1",
     "sft.batch_size=2", "sft.epochs=2", "sft.precision=float32", "dpo.precision=float32",
     "dpo.save_steps=1", "dpo.batch_size=1", "dpo.epochs=1", "sft.dropout=0.1", "dpo.dropout=0.1",
@@ -52,10 +52,9 @@ def small_seed(folder: Path) -> list[str]:
         {"prompt": x.prompt, "response": x.response, "split": side} for part, side in sides for x in part
     ]
     (folder / "instructions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    ranked = [(line, "train") for line in seed.ranked[:2]] + [
-        (line, "heldout") for line in seed.heldout_ranked[:1]
-    ]
-    lines = [line.model_dump(mode="json") | {"split": side} for line, side in ranked]
+    lines = [line.model_dump(mode="json") for line in [*seed.ranked[:4], *seed.heldout_ranked[:1]]]
+    for answer in (answer for line in lines for answer in line["answers"]):
+        answer["justification"] = ""  # the score alone is soon learned, so that there are pairs to train on
     (folder / "ranked.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return [f"data.instructions={folder}/instructions.jsonl", f"data.ranked={folder}/ranked.jsonl"]
 

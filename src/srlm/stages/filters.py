@@ -36,7 +36,7 @@ def fault_of(text: str, section: PromptsSection) -> str | None:
 
 
 class Pool:
-    """All prompts so far, to compare new ones with; time and memory grow linearly with their words."""
+    """All prompts so far, to compare new ones with; memory grows linearly with their words."""
 
     def __init__(self, max_rouge: float, texts: Iterable[str] = ()) -> None:
         self._max_rouge = min(max_rouge, 1 - 1e-6)  # the same words twice are never two prompts

@@ -12,8 +12,7 @@ def write_atomically(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
-    _sync(path.parent)
+    temporary.replace(path)  # if a power cut undoes this, the old text is there, which is older but true
 
 
 def publish_folder(made: Path, target: Path) -> None:
