@@ -93,7 +93,8 @@ def run(
     click.echo(f"\n{outcome.verdict}\n")
     click.echo(f"  models   {folder}/M*/model")
     click.echo(f"  report   {page}  (and {markdown.name})")
-    click.echo(f"  talk     srlm chat {outcome.model.path.parent} --against {folder}/M1")
+    against = "" if outcome.model.name == "M1" else f" --against {folder}/M1"
+    click.echo(f"  talk     srlm chat {outcome.model.path.parent}{against}")
 
 
 @main.command()
