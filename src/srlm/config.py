@@ -137,7 +137,9 @@ class TrainingSection(Section):
     warmup: float = Field(0.0, ge=0, lt=1, description="share of the steps that warm up")
     batch_size: int = Field(16, ge=1, description="examples or pairs an optimiser step (paper: 16)")
     micro_tokens: int = Field(
-        4096, ge=64, description="padded tokens a forward pass; changes memory, not the result"
+        4096,
+        ge=64,
+        description="padded tokens a forward pass; trades memory; shifts only last bits and dropout masks",
     )
     epochs: float = Field(1.0, gt=0, description="passes over the data (not in the paper)")
     max_length: int = Field(
