@@ -13,7 +13,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import Indel
 from texts import text
 
-from srlm.stages.filters import Pool
+from srlm.similarity import Pool
 
 LIMIT = 0.7
 

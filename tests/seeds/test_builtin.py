@@ -10,7 +10,7 @@ from srlm.config import SeedSection
 from srlm.judging.eft import eft_examples
 from srlm.judging.reading import attempts_a_score, read_score
 from srlm.seeds import SeedSet, load_seed
-from srlm.stages.filters import Pool
+from srlm.similarity import Pool
 
 
 @pytest.fixture(scope="module")

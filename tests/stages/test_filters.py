@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from texts import text
 
 from srlm.config import PromptsSection
-from srlm.stages.filters import Pool, fault_of
+from srlm.similarity import Pool
+from srlm.stages.filters import fault_of
 
 WORDS = st.lists(
     st.sampled_from(["red", "green", "blue", "one", "two", "three", "four", "five"]), min_size=1, max_size=12

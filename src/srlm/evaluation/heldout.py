@@ -35,11 +35,11 @@ def judge_quality(judgments: Iterable[Judgment], ranked: list[RankedPrompt]) -> 
     counts = {"right": 0, "wrong": 0, "tied": 0, "unscored": 0}
     longer: list[float] = []
     for line in ranked:
-        items = list(zip(as_responses([line]), line.answers, strict=True))
-        for (one, human), (other, other_human) in combinations(items, 2):
-            if human.score == other_human.score:
+        items = list(zip(as_responses([line]), line.places, strict=True))
+        for (one, place), (other, other_place) in combinations(items, 2):
+            if place == other_place:
                 continue
-            better, worse = (one, other) if human.score > other_human.score else (other, one)
+            better, worse = (one, other) if place < other_place else (other, one)
             counts[_outcome(scores.get(better.id), scores.get(worse.id))] += 1
             longer.append(_longer(better.text, worse.text))
     scored = counts["right"] + counts["wrong"] + counts["tied"]

@@ -8,10 +8,12 @@ from srlm.seeds import RankedAnswer, RankedPrompt
 
 
 def eft_examples(ranked: Iterable[RankedPrompt]) -> list[Example]:
-    """One supervised example a scored answer."""
+    """One supervised example a scored answer; answers without a score teach nothing yet."""
     examples = []
     for line in ranked:
         for answer in line.answers:
+            if answer.score is None:
+                continue
             prompt = judge_conversation(line.prompt, answer.text)[0].content
             target = judge_target(answer.justification, answer.score)
             examples.append(

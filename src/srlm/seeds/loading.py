@@ -52,15 +52,21 @@ class Instruction(Line):
     response: str = Field(min_length=1)
 
 
+Labeller = Literal["people", "rank", "agreement"]
+
+
 class RankedAnswer(BaseModel):
-    """An answer that a person scored."""
+    """An answer that people scored, or ranked among its siblings, or both."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    text: str
-    score: int = Field(ge=0, le=5)
+    text: str = Field(min_length=1)
+    score: int | None = Field(None, ge=0, le=5)
     rank: int | None = Field(None, ge=0, description="0 = best")
     justification: str = ""
+    labelled_by: Labeller = Field(
+        "people", description="where score and justification come from: `rank`, `agreement`: see the-loop.md"
+    )
 
 
 class RankedPrompt(Line):
@@ -69,8 +75,10 @@ class RankedPrompt(Line):
     answers: tuple[RankedAnswer, ...] = Field(min_length=2)
 
     @model_validator(mode="after")
-    def _ranks_follow_scores(self) -> "RankedPrompt":
-        ranked = [answer for answer in self.answers if answer.rank is not None]
+    def _is_in_order(self) -> "RankedPrompt":
+        if any(answer.rank is None for answer in self.answers) and not self.is_scored:
+            raise ValueError("neither every answer has a score nor every answer a rank")
+        ranked = [answer for answer in self.answers if answer.rank is not None and answer.score is not None]
         for one in ranked:
             for other in ranked:
                 if one.rank < other.rank and one.score < other.score:  # type: ignore[operator]
@@ -80,6 +88,19 @@ class RankedPrompt(Line):
         if len({answer.text.strip() for answer in self.answers}) < len(self.answers):
             raise ValueError("two answers are the same text")
         return self
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether every answer has a score, as teaching the judge needs."""
+        return all(answer.score is not None for answer in self.answers)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The human place of every answer, 0 = best, ties share one: by rank, else by score."""
+        ranks = [answer.rank for answer in self.answers]
+        keys = [-(answer.score or 0) for answer in self.answers] if None in ranks else ranks
+        order = sorted(set(keys))  # type: ignore[type-var]
+        return tuple(order.index(key) for key in keys)
 
 
 L = TypeVar("L", bound=Line)

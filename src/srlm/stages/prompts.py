@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from srlm.config import PromptsSection
 from srlm.engines.base import Engine, Reply, Request
 from srlm.records import Example, Prompt, ask, content_id, seed_for
-from srlm.stages.filters import Pool, fault_of
+from srlm.similarity import Pool
+from srlm.stages.filters import fault_of
 from srlm.stages.replies import replies_to
 from srlm.store.blocks import Block, Resume
 from srlm.templates import fill, template
