@@ -10,6 +10,7 @@ import time
 from srlm.config import JudgeSection, LocalEngineSection, ModelSection, SeedSection
 from srlm.engines import local
 from srlm.judging.eft import as_responses
+from srlm.judging.rubric import load_rubric
 from srlm.models import resolve
 from srlm.seeds import load_seed
 from srlm.stages.judgments import judge
@@ -25,7 +26,7 @@ WAYS = {
 def main() -> None:
     model = resolve(ModelSection())
     answers = as_responses(load_seed(SeedSection()).heldout_ranked)[:32]
-    section = JudgeSection(max_tokens=64)
+    section, rubric = JudgeSection(max_tokens=64, retries=0), load_rubric("additive")
     decode_grouped = local.decode_grouped
     rates: dict[str, list[float]] = {name: [] for name in WAYS}
     for _ in range(3):
@@ -33,10 +34,11 @@ def main() -> None:
             local.decode_grouped = decode_grouped if grouped else lambda model: None
             local.SHARED_AT_LEAST = shared
             engine = local.LocalEngine(LocalEngineSection(device="cpu"), model)
-            list(judge(section.model_copy(update={"max_tokens": 1}), engine, answers[:1]))  # loads the model
+            short = section.model_copy(update={"max_tokens": 1})
+            list(judge(short, engine, rubric, answers[:1]))  # loads the model
             started = time.perf_counter()
             tokens = sum(
-                item.num_tokens for block in judge(section, engine, answers) for item in block.records
+                item.num_tokens for block in judge(section, engine, rubric, answers) for item in block.records
             )
             rates[name].append(tokens / (time.perf_counter() - started))
             engine.close()

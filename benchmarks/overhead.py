@@ -15,6 +15,7 @@ from texts import text
 
 from srlm.config import Config, PromptsSection
 from srlm.engines.scripted import ScriptedEngine
+from srlm.judging.rubric import load_rubric
 from srlm.records import Judgment, Pair, Prompt, Response, seed_for
 from srlm.seeds import load_seed
 from srlm.stages.judgments import judge
@@ -44,14 +45,14 @@ class Engine(ScriptedEngine):
 def one_round(folder: Path, num_records: int) -> tuple[int, float]:
     """Records made, and seconds outside the engine."""
     config = Config(prompts=PromptsSection(count=round(num_records / 10)))
-    seed, engine = load_seed(config.data), Engine()
+    seed, engine, rubric = load_seed(config.data), Engine(), load_rubric("additive")
     with open_run(folder, config) as run:
         started = time.perf_counter()  # opening a run, a quarter of a second, happens once
         prompts = run.records(
             "M2/prompts", Prompt, write_prompts, config.prompts, engine, seed.instructions, []
         )
         responses = run.records("M2/responses", Response, respond, config.responses, engine, prompts)
-        judgments = run.records("M2/judgments", Judgment, judge, config.judge, engine, responses)
+        judgments = run.records("M2/judgments", Judgment, judge, config.judge, engine, rubric, responses)
         pairs = run.records("M2/pairs", Pair, make_pairs, config.pairs, responses, judgments)
     made = len(prompts) + len(responses) + len(judgments) + len(pairs)
     return made, time.perf_counter() - started - engine.seconds

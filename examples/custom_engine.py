@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from srlm.config import JudgeSection, PairsSection, ResponsesSection
 from srlm.engines.base import Reply, Request
+from srlm.judging.rubric import load_rubric
 from srlm.records import Pair, Prompt, seed_for
 from srlm.stages import records_of
 from srlm.stages.judgments import judge
@@ -43,7 +44,7 @@ def main() -> list[Pair]:
     engine = PoliteEngine()
     prompts = [Prompt.of(f"Tell me about mountain number {number}.", (), number) for number in range(3)]
     responses = records_of(respond(ResponsesSection(), engine, prompts))
-    judgments = records_of(judge(JudgeSection(samples=1), engine, responses))
+    judgments = records_of(judge(JudgeSection(samples=1), engine, load_rubric("additive"), responses))
     pairs = records_of(make_pairs(PairsSection(), responses, judgments))
     for pair in pairs:
         print(f"+ {pair.chosen}\n- {pair.rejected}")

@@ -7,6 +7,7 @@ be called, looked at and repeated alone. Run it: ``python examples/from_python.p
 from srlm.config import Config, JudgeSection, ModelSection, PromptsSection, ResponsesSection
 from srlm.engines.base import Engine
 from srlm.engines.opening import open_engine
+from srlm.judging.rubric import load_rubric
 from srlm.models import resolve
 from srlm.records import Pair
 from srlm.seeds import load_seed
@@ -28,7 +29,8 @@ def one_round(config: Config, engine: Engine) -> list[Pair]:
     seed = load_seed(config.data)
     prompts = records_of(write_prompts(config.prompts, engine, seed.instructions))
     responses = records_of(respond(config.responses, engine, prompts))
-    judgments = records_of(judge(config.judge, engine, responses))
+    rubric = load_rubric(config.judge.rubric)
+    judgments = records_of(judge(config.judge, engine, rubric, responses))
     for judgment in judgments[:4]:
         print(judgment.score, judgment.reasons, judgment.replies[0][-60:])
     return records_of(make_pairs(config.pairs, responses, judgments))

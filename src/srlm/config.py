@@ -4,9 +4,9 @@ Paper sections in the descriptions are those of arXiv 2401.10020. Recipes fill t
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["float32", "bfloat16"]
@@ -34,14 +34,23 @@ class ModelSection(Section):
 class SeedSection(Section):
     """The human seed data (section 2.1; 3,200 IFT and 1,630 EFT examples in the paper)."""
 
-    instructions: str = Field("builtin", description="`builtin` or a JSONL file of prompt and response")
-    ranked: str = Field("builtin", description="`builtin` or a JSONL file of prompts with ranked answers")
+    instructions: tuple[str, ...] = Field(
+        ("builtin",), description="`builtin`, JSONL files of prompt and response, or both: a list, or commas"
+    )
+    ranked: tuple[str, ...] = Field(
+        ("builtin",), description="`builtin`, JSONL files of prompts with ranked answers, or both"
+    )
     heldout: float = Field(
         0.25,
         gt=0,
         lt=1,
         description="share of the prompts held out where lines name no split (paper: 541 of 2,171 EFT items)",
     )
+
+    @field_validator("instructions", "ranked", mode="before")
+    @classmethod
+    def _commas_make_a_list(cls, value: object) -> object:
+        return tuple(value.split(",")) if isinstance(value, str) else value
 
 
 class LocalEngineSection(Section):
@@ -106,19 +115,55 @@ class ResponsesSection(Sampling):
     samples: int = Field(4, ge=2, description="responses a prompt (paper: N = 4)")
 
 
-class JudgeSection(Sampling):
-    """LLM-as-a-Judge (section 2.3, step 2)."""
+class Judging(Sampling):
+    """How a judge is asked."""
 
     max_tokens: int = Field(256, ge=1, description="must fit 100 words of reasoning and the score after them")
     samples: int = Field(3, ge=1, description="judgments a response, averaged (paper: 3)")
-    rubric: Literal["additive"] = Field("additive", description="the paper's additive rubric (figure 2)")
+    retries: int = Field(
+        1, ge=0, description="times an unreadable reply is asked for again (open in the paper)"
+    )
+
+
+class EftSection(Judging):
+    """Scores for seed answers that have ranks alone: the SFT baseline judges them (section 2.1)."""
+
+    scoring: ClassVar[Literal["sampled"]] = "sampled"
+    justify: ClassVar[Literal[True]] = True
+
+    samples: int = Field(3, ge=1, description="judgments an answer; the first that agrees is kept (open)")
+    ties: Literal["drop", "keep"] = Field(
+        "drop",
+        description="equal scores where people ranked apart: drop the prompt, or keep it (open)",
+    )
+    max_share: float = Field(
+        0.4, gt=0, le=1, description="largest share of the commonest score; 4 dominated in the paper (open)"
+    )
+
+
+class JudgeSection(Judging):
+    """LLM-as-a-Judge (section 2.3, step 2)."""
+
+    rubric: str = Field(
+        "additive", description="`additive` (paper, figure 2), `multiple_choice`, `mt_bench` or a rubric file"
+    )
+    scoring: Literal["sampled", "expected"] = Field(
+        "sampled", description="mean of sampled grades (the paper), or Σ k·p(k) at the place of the grade"
+    )
+    justify: bool = Field(True, description="false, with `expected`: the grade at once, without reasons")
     judge: str | None = Field(None, description="model that judges; empty: the current one (the paper's way)")
+
+    @model_validator(mode="after")
+    def _something_is_read(self) -> "JudgeSection":
+        if self.scoring == "sampled" and not self.justify:
+            raise ValueError("justify=false needs scoring=expected: without a reply no grade can be read")
+        return self
 
 
 class PairsSection(Section):
     """Preference pairs (section 2.3, step 3)."""
 
-    min_margin: float = Field(0.0, ge=0, le=5, description="the score gap must exceed this (paper: 0)")
+    min_margin: float = Field(0.0, ge=0, description="the score gap must exceed this (paper: 0)")
 
 
 class LoraSection(Section):
@@ -200,6 +245,7 @@ class Config(Section):
     prompts: PromptsSection = PromptsSection()
     responses: ResponsesSection = ResponsesSection()
     judge: JudgeSection = JudgeSection()
+    eft: EftSection = EftSection()
     pairs: PairsSection = PairsSection()
     sft: SftSection = SftSection()
     dpo: DpoSection = DpoSection()

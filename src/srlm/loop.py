@@ -4,22 +4,27 @@ Differences from the paper, each with its reason, stand in docs/the-loop.md. Run
 ``srlm run RECIPE``, or from Python as in examples/from_python.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from srlm.config import Config, ModelSection
 from srlm.engines.base import Engine
 from srlm.engines.opening import open_engine
+from srlm.errors import DataError
 from srlm.evaluation.heldout import heldout_loss, measure
-from srlm.judging.eft import as_responses, eft_examples
+from srlm.judging.eft import as_responses
+from srlm.judging.rubric import grading_rubric
 from srlm.models import Model, resolve
-from srlm.records import Judgment, Pair, Prompt, Response
+from srlm.records import Example, Judgment, Pair, Prompt, Response
 from srlm.seeds import SeedSet, load_seed
 from srlm.stages.judgments import judge
 from srlm.stages.pairs import make_pairs
 from srlm.stages.prompts import write_prompts
 from srlm.stages.responses import respond
+from srlm.stages.teaching import teach
+from srlm.store.jsonl import Records
 from srlm.store.run import Run
 from srlm.training.launch import train_dpo, train_sft
 
@@ -34,41 +39,64 @@ class Outcome:
 
 def run_loop(config: Config, run: Run) -> Outcome:
     """Train M1 … M(iterations) from a base model by self-rewarding (section 2.4)."""
-    seed = load_seed(config.data)
+    seed, rubric = load_seed(config.data), grading_rubric(config.judge.rubric)
     base = resolve(config.model)
     others = resolve_others(config)
-    examples = seed.instructions + eft_examples(seed.ranked)
+    measured = partial(evaluate, config, run, others, seed)
+    judging_examples = teach_judging(config, run, base, seed, measured)
+    examples = [*seed.instructions, *judging_examples]
     model = run.model("M1/sft", train_sft, config.sft, base, examples, seed.heldout_instructions)
-    evaluate(config, run, base, others, seed)
-    evaluate(config, run, model, others, seed)
+    measured(base)
+    measured(model)
     written: list[Prompt] = []
     for t in range(2, config.iterations + 1):
         with engines(config, model, others) as (writer, engine, judging):
             given = (writer, seed.instructions, written, seed.prompts())
             prompts = run.records(f"M{t}/prompts", Prompt, write_prompts, config.prompts, *given)
             responses = run.records(f"M{t}/responses", Response, respond, config.responses, engine, prompts)
-            judgments = run.records(f"M{t}/judgments", Judgment, judge, config.judge, judging, responses)
+            judgments = run.records(
+                f"M{t}/judgments", Judgment, judge, config.judge, judging, rubric, responses
+            )
         pairs = run.records(f"M{t}/pairs", Pair, make_pairs, config.pairs, responses, judgments)
         if not len(pairs):
             return run_out(run, t, model)
         model = run.model(f"M{t}/dpo", train_dpo, config.dpo, model, pairs, seed.heldout_instructions)
-        evaluate(config, run, model, others, seed)
+        measured(model)
         written += prompts
     return Outcome(model, f"{model.name} is trained: all {config.iterations} iterations are done.")
 
 
-def evaluate(config: Config, run: Run, model: Model, others: dict[str, Model], seed: SeedSet) -> None:
+def teach_judging(
+    config: Config, run: Run, base: Model, seed: SeedSet, measured: Callable[[Model], None]
+) -> Records[Example]:
+    """EFT (section 2.1): scored seed answers as they are; ranked ones as the SFT baseline scores them."""
+    unscored, judgments, rubric = seed.unscored(), None, grading_rubric(config.judge.rubric)
+    if unscored:
+        baseline = run.model(
+            "SFT/sft", train_sft, config.sft, base, seed.instructions, seed.heldout_instructions
+        )
+        measured(baseline)
+        with open_engine(config.engine, baseline) as engine:
+            judgments = run.records(
+                "SFT/judgments", Judgment, judge, config.eft, engine, rubric, as_responses(unscored)
+            )
+    examples = run.records("M1/eft", Example, teach, config.eft, rubric, seed.ranked, judgments or [])
+    if not len(examples):
+        raise nothing_agreed(run.counts("M1/eft"))
+    return examples
+
+
+def evaluate(config: Config, run: Run, others: dict[str, Model], seed: SeedSet, model: Model) -> None:
     """Answer the held-out prompts, judge the held-out ranked answers, and measure both."""
-    step = f"{model.name}/evaluation"
+    step, rubric = f"{model.name}/evaluation", grading_rubric(config.judge.rubric)
     with engines(config, model, others) as (_, engine, judging):
         answers = run.records(
             f"{step}/answers", Response, respond, config.evaluation, engine, seed.heldout_prompts()
         )
-        judgments = run.records(
-            f"{step}/judgments", Judgment, judge, config.judge, judging, as_responses(seed.heldout_ranked)
-        )
+        ranked = as_responses(seed.heldout_ranked)
+        judgments = run.records(f"{step}/judgments", Judgment, judge, config.judge, judging, rubric, ranked)
     loss = heldout_loss(run.folder, model.name)
-    run.result(f"{step}/figures", measure, answers, judgments, seed.heldout_ranked, loss)
+    run.result(f"{step}/figures", measure, answers, judgments, seed.heldout_ranked, rubric, loss)
 
 
 def resolve_others(config: Config) -> dict[str, Model]:
@@ -93,14 +121,32 @@ def engines(
         yield writer, engine, judging
 
 
-def step_names(config: Config) -> list[str]:
-    """Every step of a run in order, as they are called on the disk."""
+def step_names(config: Config, *, ranks_alone: bool) -> list[str]:
+    """Every step of a run in order, as they are called on the disk; `ranks_alone`: seed.unscored()."""
     evaluation = ["evaluation/answers", "evaluation/judgments", "evaluation/figures"]
-    names = ["M1/sft", *(f"M0/{part}" for part in evaluation), *(f"M1/{part}" for part in evaluation)]
+    names = ["SFT/sft", *(f"SFT/{part}" for part in evaluation), "SFT/judgments"] if ranks_alone else []
+    names += [
+        "M1/eft",
+        "M1/sft",
+        *(f"M0/{part}" for part in evaluation),
+        *(f"M1/{part}" for part in evaluation),
+    ]
     for t in range(2, config.iterations + 1):
         parts = ["prompts", "responses", "judgments", "pairs", "dpo", *evaluation]
         names += [f"M{t}/{part}" for part in parts]
     return names
+
+
+def nothing_agreed(counts: dict[str, int]) -> DataError:
+    """The error for ranked seed answers on which the SFT baseline agrees with nobody."""
+    found = ", ".join(f"{number} {reason}" for reason, number in sorted(counts.items()))
+    return DataError(
+        "the ranked seed answers (data.ranked)",
+        f"the SFT baseline's scores agree with the people's order on none of them ({found}), "
+        "so there is nothing to teach M1 about judging",
+        "give them scores of their own (srlm seed build oasst --scores rank), set eft.ties=keep, raise "
+        "eft.samples, or take a stronger base model",
+    )
 
 
 def run_out(run: Run, t: int, model: Model) -> Outcome:

@@ -15,12 +15,11 @@ from typing import Any
 from srlm.config import Config, LocalEngineSection, TrainingSection
 from srlm.errors import ModelError
 from srlm.judging.eft import eft_examples
-from srlm.judging.rubric import judge_conversation
+from srlm.judging.rubric import grading_rubric
 from srlm.models import Model, resolve
 from srlm.seeds import SeedSet, load_seed
 
 CHARACTERS_A_TOKEN = 4.0
-JUDGE_TOKENS = math.ceil(len(judge_conversation("", "")[0].content) / CHARACTERS_A_TOKEN)
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ class Rates:
 
 def plan_steps(config: Config, seed: SeedSet) -> list[Step]:
     """Every step of the run with its work, if every attempt and every response uses its budget."""
-    examples = [*seed.instructions, *eft_examples(seed.ranked)]
+    rubric = grading_rubric(config.judge.rubric)
+    examples = [*seed.instructions, *eft_examples(seed.ranked, rubric)]
     sft = sum(_tokens(item.prompt + item.response) for item in examples)
     steps = [Step("M1/sft", len(examples), trained=round(sft * config.sft.epochs))]
     steps += _evaluation(config, seed, "M0") + _evaluation(config, seed, "M1")
@@ -74,7 +74,7 @@ def _round(config: Config, seed: SeedSet, name: str) -> list[Step]:
             f"{name}/judgments",
             judged,
             replies,
-            judged * (JUDGE_TOKENS + budget + answer),
+            judged * (_rubric_tokens(config) + budget + answer),
             replies * config.judge.max_tokens,
         ),
         Step(f"{name}/dpo", count, trained=round(count * pair * (config.dpo.epochs + 1 / 3))),
@@ -87,13 +87,17 @@ def _evaluation(config: Config, seed: SeedSet, name: str) -> list[Step]:
     made, judged = len(prompts) * config.evaluation.samples, len(answers) * config.judge.samples
     read = sum(_tokens(prompt.text) for prompt in prompts)
     asked = [line.prompt for line in seed.heldout_ranked for _ in line.answers]
-    judge_read = sum(JUDGE_TOKENS + _tokens(text) for text in answers) + sum(map(_tokens, asked))
+    judge_read = sum(_rubric_tokens(config) + _tokens(text) for text in answers) + sum(map(_tokens, asked))
     return [
         Step(f"{name}/evaluation/answers", made, made, read, made * config.evaluation.max_tokens),
         Step(
             f"{name}/evaluation/judgments", len(answers), judged, judge_read, judged * config.judge.max_tokens
         ),
     ]
+
+
+def _rubric_tokens(config: Config) -> int:
+    return _tokens(grading_rubric(config.judge.rubric).text)
 
 
 def _tokens(text: str) -> int:

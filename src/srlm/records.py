@@ -73,16 +73,40 @@ class Response(Record):
 
 
 class Judgment(Record):
-    """All that the judge said about one response; `score` is None when nothing could be read."""
+    """All that the judge said about one response; `score` is None when nothing could be read.
+
+    `score` and `variance` come from `scores` or from `expected`, as `scoring` says; the other stays empty
+    where it was not asked for.
+    """
 
     response_id: str
     prompt_id: str
-    score: float | None = Field(description="mean of the readable scores, 0 to 5")
-    scores: tuple[float | None, ...] = Field(description="one per sampled reply")
-    reasons: tuple[str | None, ...] = Field(description="why a reply gave no score, else None")
+    rubric: str = Field(description="name@digest of the rubric")
+    scoring: Literal["sampled", "expected"]
+    score: float | None = Field(description="mean over the readable draws, in the rubric's scale")
+    variance: float | None = Field(description="of one grade, see judging/scoring.py; None if unknown")
+    scores: tuple[float | None, ...] = Field(description="the grade that each sampled reply ends with")
+    reasons: tuple[str | None, ...] = Field(description="why a draw gave no score, else None")
     replies: tuple[str, ...]
+    finishes: tuple[Finish, ...]
+    expected: tuple[float | None, ...] = Field((), description="Σ k·p(k) of each draw")
+    outside: tuple[float, ...] = Field((), description="probability outside the grades, of each draw")
+    retries: int = Field(0, description="replies asked for again because nothing could be read")
     num_tokens: int
-    flagged: bool = Field(description="the response itself contains text in the form of a score")
+    flagged: bool = Field(description="the response itself contains text in the form of a verdict")
+
+
+class Comparison(Record):
+    """What the judge said about two responses in one order; `verdict` is None when nothing could be read."""
+
+    prompt_id: str
+    first_id: str
+    second_id: str
+    rubric: str = Field(description="name@digest of the rubric")
+    verdict: Literal["first", "second", "tie"] | None
+    reason: str | None = Field(description="why there is no verdict, else None")
+    reply: str
+    probabilities: tuple[float, ...] = Field((), description="of first, second, tie, where they were read")
 
 
 class Pair(Record):

@@ -13,12 +13,16 @@ def template(name: str) -> str:
     return files("srlm").joinpath("templates", f"{name}.txt").read_text("utf-8").rstrip("\n")
 
 
+def slots(text: str) -> set[str]:
+    """The names of a template's slots."""
+    return set(_SLOT.findall(text))
+
+
 def fill(text: str, **values: str) -> str:
     """The template with every ``{{name}}`` replaced; raises KeyError when slots and values differ.
 
     One pass: a value that itself contains ``{{name}}`` stays as it is.
     """
-    slots = set(_SLOT.findall(text))
-    if slots != set(values):
-        raise KeyError(f"template slots {sorted(slots)} do not match the values {sorted(values)}")
+    if slots(text) != set(values):
+        raise KeyError(f"template slots {sorted(slots(text))} do not match the values {sorted(values)}")
     return _SLOT.sub(lambda match: values[match.group(1)], text)

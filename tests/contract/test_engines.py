@@ -80,8 +80,8 @@ def test_stop_strings_are_cut_off(engine):
     assert cut.finish == "stop"
 
 
-def test_probabilities_of_next_tokens(engine):
-    reply = replies(engine, [req("a", next_tokens=("0", "5"))])["a", 0]
+def test_probabilities_of_continuations(engine):
+    reply = replies(engine, [req("a", continuations=("0", "5"))])["a", 0]
     assert len(reply.probabilities) == 2
     assert all(0 < value < 1 for value in reply.probabilities)
     assert sum(reply.probabilities) <= 1

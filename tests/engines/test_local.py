@@ -4,13 +4,14 @@ import torch
 from srlm.chat_format import load_tokenizer
 from srlm.config import LocalEngineSection
 from srlm.engines.base import Request
-from srlm.engines.local import LocalEngine, _Row, sample
+from srlm.engines.local import LocalEngine, otherwise
+from srlm.engines.sampling import sample
 from srlm.errors import PromptTooLong
 from srlm.records import ask
 
 
 def row(temperature=1.0, top_p=1.0):
-    request = Request(
+    return Request(
         id="r",
         conversation=ask("x"),
         purpose="response",
@@ -19,7 +20,6 @@ def row(temperature=1.0, top_p=1.0):
         top_p=top_p,
         max_tokens=4,
     )
-    return _Row(request, 0, 1, ())
 
 
 def expected(logits, temperature, top_p):
@@ -90,7 +90,7 @@ def test_next_probabilities_equal_the_models(tiny):
         seed=0,
         max_tokens=1,
         prefix="Score: ",
-        next_tokens=("0", "4"),
+        continuations=("0", "4"),
     )
     other = Request(
         id="b", conversation=ask("A longer one, to pad the first."), purpose="judgment", seed=0, max_tokens=1
@@ -104,6 +104,39 @@ def test_next_probabilities_equal_the_models(tiny):
     logits = AutoModelForCausalLM.from_pretrained(tiny.path, dtype=torch.float32)(ids).logits[0, -1]
     wanted = logits.softmax(-1)[[tokenizer("0")["input_ids"][0], tokenizer("4")["input_ids"][0]]]
     assert reply.probabilities == pytest.approx(wanted.tolist(), rel=1e-4)
+
+
+def test_a_grade_of_two_tokens_is_told_from_the_one_that_begins_it(tiny):
+    """p("10") = p(1) p(0 | 1), and p("1") is what is left of p(1): going on with anything but 0."""
+    from transformers import AutoModelForCausalLM
+
+    grades = tuple(str(grade) for grade in range(1, 11))
+    request = Request(
+        id="a",
+        conversation=ask("Rate it."),
+        purpose="judgment",
+        seed=0,
+        max_tokens=1,
+        prefix="Rating: [[",
+        continuations=grades,
+    )
+    engine = LocalEngine(LocalEngineSection(device="cpu", dtype="float32"), tiny)
+    found = dict(zip(grades, next(iter(engine.generate([request]))).probabilities, strict=True))
+    tokenizer = load_tokenizer(tiny.path)
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Rate it."}], add_generation_prompt=True, tokenize=False
+    )
+    one, zero = tokenizer("1")["input_ids"][0], tokenizer("0")["input_ids"][0]
+    ids = tokenizer(text + "Rating: [[1", return_tensors="pt", add_special_tokens=False)["input_ids"]
+    logits = AutoModelForCausalLM.from_pretrained(tiny.path, dtype=torch.float32)(ids).logits[0]
+    first, second = logits[-2].softmax(-1)[one], logits[-1].softmax(-1)[zero]
+    assert found["10"] == pytest.approx((first * second).item(), rel=1e-4)
+    assert found["1"] == pytest.approx((first * (1 - second)).item(), rel=1e-4)
+
+
+def test_what_longer_continuations_take_is_taken_once():
+    """1 begins 10 and 100; 100 is within 10, so 1 keeps .6 - .3 and 10 keeps .3 - .1."""
+    assert otherwise([0.6, 0.3, 0.1], [[1], [1, 0], [1, 0, 0]]) == pytest.approx((0.3, 0.2, 0.1))
 
 
 def test_a_prompt_longer_than_the_context_is_an_error(tiny):

@@ -1,13 +1,27 @@
 import dataclasses
+import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
+from srlm.evaluation.judge_quality import ScoredPrompt, judge_quality
 from srlm.records import Pair
 from srlm.report.collect import ModelRow, Page, RoundRow, TrainingRow, findings
 from srlm.report.render import curve, render
 
 HOSTILE = '</pre><script>alert("x")</script>\n# Heading\n| a | b |\n```\n{{ page.name }}'
+
+
+def judged(right: int, wrong: int, longer: int) -> dict[str, Any]:
+    """Figures of a judge of pairs: so many right and wrong, and in so many is the better one longer."""
+    places = (0, 1)
+    return judge_quality(
+        [
+            ScoredPrompt((9, 5) if n < longer else (5, 9), places, (4.0, 2.0) if n < right else (2.0, 4.0))
+            for n in range(right + wrong)
+        ]
+    )
 
 
 def page() -> Page:
@@ -24,9 +38,8 @@ def page() -> Page:
         chosen_finish="stop",
         rejected_finish="stop",
     )
-    judge = {"accuracy": 0.5, "longer_wins": 0.25, "right": 1, "tied": 0, "wrong": 1, "unscored": 2}
     figures = {
-        "judge": judge | {"unreadable": None, "mean_score": 3.25, "pairs": 4},
+        "judge": judged(right=1, wrong=1, longer=0) | {"mean_score": 3.25},
         "answers": {"num": 1, "tokens": 12, "characters": 50, "ended": 1.0},
         "heldout_loss": None,
     }
@@ -35,6 +48,7 @@ def page() -> Page:
         verdict="M2 is trained.",
         findings=["M2 <b>judges</b> well."],
         models=[ModelRow("M0", figures)],
+        taught="12 answers scored by people",
         rounds=[
             RoundRow(
                 name="M2",
@@ -116,24 +130,36 @@ def test_an_unfinished_run_without_rounds_is_shown():
         assert "M2 is trained." in render(empty, name)
 
 
-def model(name: str, accuracy: float | None, longer: float = 0.5, pairs: int = 400) -> ModelRow:
-    judge = {"accuracy": accuracy, "longer_wins": longer, "pairs": pairs}
+def model(name: str, right: int, longer: int = 200, of: int = 400) -> ModelRow:
     answers = {"num": 10, "tokens": 90.4, "characters": 300, "ended": 0.65}
-    return ModelRow(name, {"judge": judge, "answers": answers, "heldout_loss": 3.0})
+    figures = {"judge": judged(right, of - right, longer), "answers": answers, "heldout_loss": 3.0}
+    return ModelRow(name, figures)
 
 
 def test_findings_say_whether_the_judge_beats_the_longer_answer():
-    # Two standard errors at 0.6 of 400 pairs: 2 * sqrt(0.24 / 400) = 0.049.
-    good, _ = findings([model("M0", None), model("M1", 0.55), model("M2", 0.6, longer=0.54)])
+    """Two standard errors at 0.6 of 400 pairs are 0.049: a line of 52 % is cleared, one of 58 % is not."""
+    good, _ = findings([model("M0", 200), model("M1", 220), model("M2", 240, longer=208)])
     assert "right on 60.0 % of 400 held-out pairs, after 55.0 % of M1" in good
     assert "prove little" not in good
-    for accuracy, longer in ((0.6, 0.56), (0.52, 0.4), (0.397, 0.5)):
-        said, _ = findings([model("M0", None), model("M1", 0.55), model("M2", accuracy, longer)])
+    for right, longer in ((240, 232), (208, 160), (159, 200)):
+        said, _ = findings([model("M0", 200), model("M1", 220), model("M2", right, longer)])
         assert "prove little" in said
-    silent, answers = findings([model("M0", None), model("M1", 0.55), model("M2", None)])
+    silent, answers = findings([model("M0", 200), model("M1", 220), model("M2", 0, of=0)])
     assert "no readable score" in silent
     assert "from 90 tokens to 90" in answers
-    assert findings([model("M0", None)]) == []
+    assert findings([model("M0", 200)]) == []
+    assert findings([model("M0", 200), model("SFT", 200)]) == []
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.html"])
+def test_judging_is_shown_with_intervals_and_the_longer_line(name):
+    figures = {"judge": judged(240, 160, 208) | {"mean_score": 3.0}, "heldout_loss": 3.0}
+    figures["answers"] = {"num": 10, "tokens": 90.4, "characters": 300, "ended": 0.65}
+    text = render(dataclasses.replace(page(), models=[ModelRow("M1", figures)]), name)
+    low, high = re.search(r"60\.0 % \[(\d+), (\d+)\]", text).groups()
+    assert (int(low), int(high)) == (55, 64)  # 60 ± 4.8 by the normal approximation
+    assert "52.0 %" in text
+    assert "M1 learned judging from 12 answers scored by people" in text
 
 
 def test_curves_run_from_left_to_right_and_stay_in_the_box():

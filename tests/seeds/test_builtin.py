@@ -8,9 +8,12 @@ import pytest
 
 from srlm.config import SeedSection
 from srlm.judging.eft import eft_examples
-from srlm.judging.reading import attempts_a_score, read_score
+from srlm.judging.reading import attempts_a_verdict, read_verdict
+from srlm.judging.rubric import load_rubric
 from srlm.seeds import SeedSet, load_seed
 from srlm.similarity import Pool
+
+ADDITIVE = load_rubric("additive")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def test_justifications_are_short_and_name_no_total(seed):
         for answer in line.answers:
             assert 15 <= len(answer.justification.split()) <= 50, answer.justification
             assert not re.search(r"score|\d", answer.justification, re.I), answer.justification
-            assert not attempts_a_score(answer.text), answer.text
+            assert not attempts_a_verdict(answer.text, ADDITIVE), answer.text
 
 
 def test_every_grade_is_common(seed):
@@ -66,6 +69,6 @@ def test_no_prompt_repeats_another(seed):
 
 
 def test_what_the_judge_learns_is_what_is_read(seed):
-    examples = eft_examples(seed.ranked)
+    examples = eft_examples(seed.ranked, ADDITIVE)
     scores = [answer.score for line in seed.ranked for answer in line.answers]
-    assert [read_score(item.response, "stop").score for item in examples] == scores
+    assert [read_verdict(item.response, "stop", ADDITIVE).score for item in examples] == scores

@@ -14,8 +14,9 @@ class Request:
 
     `seed` fixes all draws: sample i uses ``seed_for(seed, i)``, whatever it is batched with.
     `prefix` is put into the assistant's mouth; it is not part of the reply. `stop` strings end a
-    reply and are cut off it. `next_tokens` asks for the probability of each given string as the
-    next token (its first token) after prompt and prefix, at temperature 1.
+    reply and are cut off it. `continuations` asks for the probability that the text goes on with each
+    given string after prompt and prefix, at temperature 1; where one begins another (1 and 10), the
+    shorter one's is that of going on otherwise. Tokens that all of them begin with are taken for granted.
     """
 
     id: str
@@ -28,7 +29,7 @@ class Request:
     max_tokens: int = 512
     prefix: str = ""
     stop: tuple[str, ...] = ()
-    next_tokens: tuple[str, ...] = ()
+    continuations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

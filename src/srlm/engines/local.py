@@ -3,8 +3,7 @@
 Requests are sorted by length and batched by tokens. What all prompts of a batch begin with, such as a
 rubric, is read once; the prompt of a request is read once and its cache repeated for the n samples.
 Randomness comes from a row of uniform numbers per draw (`seed_for(seed, draw)`), so a draw depends
-neither on its batch nor on a shared generator. The nucleus is found among the 64 likeliest tokens, and
-by a full sort only for rows where they do not reach top-p, so the distribution is exact.
+neither on its batch nor on a shared generator.
 """
 
 import gc
@@ -22,12 +21,12 @@ from srlm.chat_format import chat_text, load_tokenizer
 from srlm.config import LocalEngineSection
 from srlm.engines.attention import decode_grouped
 from srlm.engines.base import Reply, Request, empty_conversation
-from srlm.errors import EngineError, PromptTooLong
+from srlm.engines.sampling import sample
+from srlm.errors import PromptTooLong
 from srlm.memory import give_back_memory
 from srlm.models import Model, device_of, load_weights
 from srlm.records import Finish, seed_for
 
-NUCLEUS = 64
 SHARED_AT_LEAST = 32
 
 
@@ -42,9 +41,9 @@ class LocalEngine:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         self._load()
-        encoded = [(request, self._encode(request)) for request in requests]
+        encoded = [self._encode(request) for request in requests]
         self._refuse_too_long(encoded)
-        encoded.sort(key=lambda item: (len(item[1]), item[0].id))
+        encoded.sort(key=lambda item: (len(item.ids), item.request.id))
         for batch in self._batches(encoded):
             yield from self._run(batch)
 
@@ -67,32 +66,40 @@ class LocalEngine:
         ends = ends if isinstance(ends, list) else [ends]
         self._ends = {end for end in [*ends, self._tokenizer.eos_token_id] if end is not None}
 
-    def _encode(self, request: Request) -> list[int]:
+    def _encode(self, request: Request) -> "_Encoded":
         if not any(message.content.strip() for message in request.conversation):
             raise empty_conversation(request)
         text = chat_text(self._tokenizer, request.conversation) + request.prefix
+        if not request.continuations:
+            return _Encoded(request, self._tokens(text))
+        whole = [self._tokens(text + continuation) for continuation in request.continuations]
+        same = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*whole, strict=False))
+        shared = [tokens[0] for tokens in same]
+        return _Encoded(request, shared, [ids[len(shared) :] for ids in whole])
+
+    def _tokens(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def _refuse_too_long(self, encoded: list[tuple[Request, list[int]]]) -> None:
+    def _refuse_too_long(self, encoded: "list[_Encoded]") -> None:
         context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        fits = [not context or len(ids) + request.max_tokens <= context for request, ids in encoded]
+        fits = [not context or item.room <= context for item in encoded]
         if not all(fits):
-            request, ids = encoded[fits.index(False)]
+            first = encoded[fits.index(False)]
+            request = first.request
             raise PromptTooLong(
-                f"request {request.id}: a prompt of {len(ids)} tokens and {request.max_tokens} new ones "
+                f"request {request.id}: {len(first.ids)} tokens of prompt and {request.max_tokens} new ones "
                 f"({request.conversation[-1].content[:60]!r}...)",
                 f"the model's context holds {context} tokens",
                 "shorten the prompt, lower max_tokens of the section, or take a model with a longer context",
-                tuple(item.id for (item, _), fit in zip(encoded, fits, strict=True) if not fit),
+                tuple(item.request.id for item, fit in zip(encoded, fits, strict=True) if not fit),
             )
 
-    def _batches(self, encoded: list[tuple[Request, list[int]]]) -> Iterator[list[tuple[Request, list[int]]]]:
-        batch: list[tuple[Request, list[int]]] = []
+    def _batches(self, encoded: "list[_Encoded]") -> "Iterator[list[_Encoded]]":
+        batch: list[_Encoded] = []
         for item in encoded:
-            rows = sum(request.n for request, _ in [*batch, item])
-            length = len(item[1]) + max(request.max_tokens for request, _ in [*batch, item])
-            if batch and rows * length > self._section.batch_tokens:
+            rows = sum(one.request.n for one in [*batch, item])
+            if batch and rows * max(one.room for one in [*batch, item]) > self._section.batch_tokens:
                 yield batch
                 batch = []
             batch.append(item)
@@ -100,15 +107,29 @@ class LocalEngine:
             yield batch
 
     @torch.inference_mode()
-    def _run(self, batch: list[tuple[Request, list[int]]]) -> Iterator[Reply]:
-        cache, logits, mask, positions = self._prefill([ids for _, ids in batch])
+    def _run(self, batch: "list[_Encoded]") -> Iterator[Reply]:
+        cache, logits, mask, positions = self._prefill([item.ids for item in batch])
         rows: list[_Row] = []
         origins: list[int] = []
-        for index, (request, ids) in enumerate(batch):
-            probabilities = self._next_probabilities(request, logits[index])
-            rows += [_Row(request, draw, len(ids), probabilities) for draw in range(request.n)]
-            origins += [index] * request.n
+        for index, item in enumerate(batch):
+            probabilities = self._weigh(item, logits[index])
+            rows += [_Row(item.request, draw, len(item.ids), probabilities) for draw in range(item.request.n)]
+            origins += [index] * item.request.n
         yield from self._decode(rows, _State(cache, logits, mask, positions).select(origins))
+
+    def _weigh(self, item: "_Encoded", logits: Tensor) -> tuple[float, ...]:
+        """Probability of each continuation, from the logits [vocabulary] after what all share."""
+        after: dict[tuple[int, ...], Tensor] = {(): logits.softmax(-1)}
+        found = []
+        for tokens in item.continuations:
+            probability = 1.0
+            for place, token in enumerate(tokens):
+                before = tuple(tokens[:place])
+                if before not in after:
+                    after[before] = self._prefill([[*item.ids, *before]])[1][0].softmax(-1)
+                probability *= float(after[before][token])
+            found.append(probability)
+        return otherwise(found, item.continuations)
 
     def _prefill(self, prompts: list[list[int]]) -> tuple[Any, Tensor, Tensor, Tensor]:
         """Cache, last logits [rows, vocabulary], mask [rows, length], next positions [rows, 1]."""
@@ -152,7 +173,7 @@ class LocalEngine:
     def _decode(self, rows: "list[_Row]", state: "_State") -> Iterator[Reply]:
         while True:
             uniforms = [row.uniforms[len(row.tokens)] for row in rows]
-            tokens = sample(state.logits, rows, uniforms)
+            tokens = sample(state.logits, [row.request for row in rows], uniforms)
             finished = [self._take(row, token) for row, token in zip(rows, tokens, strict=True)]
             for row, finish in zip(rows, finished, strict=True):
                 if finish:
@@ -203,13 +224,19 @@ class LocalEngine:
             probabilities=row.probabilities,
         )
 
-    def _next_probabilities(self, request: Request, logits: Tensor) -> tuple[float, ...]:
-        if not request.next_tokens:
-            return ()
-        firsts = [
-            self._tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in request.next_tokens
-        ]
-        return tuple(logits.softmax(-1)[firsts].tolist())
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A request as tokens: what is read, and what each continuation adds to it."""
+
+    request: Request
+    ids: list[int]
+    continuations: list[list[int]] = field(default_factory=list)
+
+    @property
+    def room(self) -> int:
+        """Tokens of the context that it may take up."""
+        return len(self.ids) + max(self.request.max_tokens, *map(len, self.continuations), 0)
 
 
 @dataclass
@@ -244,38 +271,17 @@ class _State:
         return _State(self.cache, self.logits[chosen], self.mask[chosen], self.positions[chosen])
 
 
-def sample(logits: Tensor, rows: Sequence[_Row], uniforms: Sequence[float]) -> list[int]:
-    """One token a row from logits [rows, vocabulary], by temperature, top-p and a uniform number each."""
-    temperature = torch.tensor([max(row.request.temperature, 1e-6) for row in rows], device=logits.device)
-    top_p = torch.tensor([row.request.top_p for row in rows], device=logits.device)
-    scaled = logits / temperature[:, None]
-    total = scaled.logsumexp(-1, keepdim=True)
-    if not total.isfinite().all():
-        raise EngineError(
-            "the model that generates",
-            "its logits are not numbers, so its weights are broken",
-            "look at the log.jsonl of the training that made it, lower its learning_rate and use --redo",
-        )
-    values, tokens = scaled.topk(min(NUCLEUS, logits.shape[-1]), dim=-1)
-    chosen, reached = _invert((values - total).exp(), tokens, top_p, uniforms)
-    for index in (~reached).nonzero()[:, 0].tolist():
-        values, tokens = scaled[index : index + 1].sort(descending=True, dim=-1)
-        one, _ = _invert(
-            (values - total[index]).exp(), tokens, top_p[index : index + 1], uniforms[index : index + 1]
-        )
-        chosen[index] = one[0]
-    greedy = torch.tensor([row.request.temperature == 0 for row in rows], device=logits.device)
-    return torch.where(greedy, logits.argmax(-1), chosen).tolist()
-
-
-def _invert(
-    probabilities: Tensor, tokens: Tensor, top_p: Tensor, uniforms: Sequence[float]
-) -> tuple[Tensor, Tensor]:
-    """Tokens by inverse CDF over the nucleus of sorted [rows, k]; and where k reached top-p."""
-    before = probabilities.cumsum(-1) - probabilities
-    inside = torch.where(before < top_p[:, None], probabilities, 0.0)
-    cumulative = inside.double().cumsum(-1)
-    aim = torch.tensor(uniforms, dtype=torch.float64, device=tokens.device) * cumulative[:, -1]
-    last = (inside > 0).sum(-1) - 1
-    place = torch.searchsorted(cumulative, aim[:, None], right=True)[:, 0].clamp(max=last)
-    return tokens.gather(1, place[:, None])[:, 0], (before + probabilities)[:, -1] >= top_p
+def otherwise(probabilities: list[float], continuations: list[list[int]]) -> tuple[float, ...]:
+    """The probabilities, each less that of the next longer continuations which begin with the same tokens."""
+    left = list(probabilities)
+    for short, tokens in enumerate(continuations):
+        longer = [
+            other for other in continuations if len(other) > len(tokens) and other[: len(tokens)] == tokens
+        ]
+        nearest = [
+            other
+            for other in longer
+            if not any(len(one) < len(other) and other[: len(one)] == one for one in longer)
+        ]
+        left[short] -= sum(probabilities[continuations.index(other)] for other in nearest)
+    return tuple(max(value, 0.0) for value in left)

@@ -2,6 +2,7 @@
 
 ScriptedEngine()                                   plausible words, scores spread over 0 to 5
 ScriptedEngine(lambda request, draw: "Score: 3")   whatever a test needs
+ScriptedEngine(weigh=lambda request: [0.9, 0.1])   probabilities of the continuations asked for
 """
 
 import hashlib
@@ -58,13 +59,16 @@ WORDS = [
 ]
 
 Script = Callable[[Request, int], str]
+Weigh = Callable[[Request], Sequence[float]]
 
 
 class ScriptedEngine:
     """Answers from a function of (request, draw); tokens are words."""
 
-    def __init__(self, script: Script | None = None, name: str = "scripted") -> None:
-        self._script = script or _words
+    def __init__(
+        self, script: Script | None = None, name: str = "scripted", weigh: Weigh | None = None
+    ) -> None:
+        self._script, self._weigh = script or _words, weigh or _chances
         self.digest = hashlib.sha256(name.encode()).hexdigest()
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
@@ -80,7 +84,6 @@ class ScriptedEngine:
             text = text.partition(stop)[0]
         words = text.split(" ")
         finish = "length" if len(words) > request.max_tokens else "stop"
-        even = 1 / (len(request.next_tokens) + 1)
         return Reply(
             request_id=request.id,
             draw=draw,
@@ -88,11 +91,18 @@ class ScriptedEngine:
             finish=finish,  # type: ignore[arg-type]
             num_tokens=min(len(words), request.max_tokens),
             num_prompt_tokens=sum(len(message.content.split()) for message in request.conversation),
-            probabilities=tuple(even for _ in request.next_tokens),
+            probabilities=tuple(self._weigh(request)) if request.continuations else (),
         )
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+def _chances(request: Request) -> list[float]:
+    """Probabilities that differ by request and leave a little to everything else."""
+    chance = random.Random(request.seed)  # noqa: S311  not for security
+    weights = [chance.random() for _ in request.continuations]
+    return [0.9 * weight / sum(weights) for weight in weights]
 
 
 def _words(request: Request, draw: int) -> str:

@@ -1,1 +1,1 @@
-"""The judge's prompt, and reading a number out of what it says."""
+"""Rubrics, reading what a judge says, scores, and examples that teach judging."""

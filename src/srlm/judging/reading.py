@@ -1,44 +1,148 @@
-"""Read a score out of a judge's reply: the last line of the exact form wins, else None and a reason."""
+"""Read a verdict out of a judge's reply, or say why there is none.
+
+Only newly generated text is read, never the judge's prompt. Two ways, by the form of the rubric's verdict:
+
+a line of its own (``Score: {}``)
+    The last line that begins with the words of the form counts, behind Markdown marks and after words such
+    as "final" or "total". What follows the colon must be one number: 4, 4/5, "4 out of 5", **4**, digits of
+    any script (４, ٤), an added "points" or a remark in brackets. Everything else is a reason.
+double brackets (``[[{}]]``)
+    The last ``[[n]]`` anywhere, else the last ``[n]``, as MT-Bench is read.
+
+Where the judged response itself contains something in the form of a verdict, only the last line of the
+reply counts, because a judge that quotes the response would otherwise repeat its wish.
+"""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from srlm.judging.rubric import GRADES
+from srlm.judging.rubric import Rubric
 from srlm.records import Finish
 
-_SCORE = re.compile(
-    r"^[ \t*_#>-]*Score[ \t*_]*:[ \t*_]*(-?\d+(?:\.\d+)?)(?:[ \t]*/[ \t]*5)?[ \t*_.]*$", re.M | re.I
+REASONS = {
+    "truncated": "the budget ended before a verdict",
+    "refusal": "the judge declined",
+    "no score": "nothing has the form of a verdict",
+    "several scores": "the verdict names more than one grade",
+    "out of range": "a number beyond the rubric's scale, or one out of another scale",
+    "not a grade": "something else than a number (five), or 4.5 where the rubric wants whole numbers",
+    "injection attempt": "the judged response holds a verdict, and the reply does not end with one",
+    "too long for the context": "the judge could not be asked",
+    "off the grades": "expected score: more than half of the probability lies on other tokens",
+}
+"""Every reason for which a reply has no score."""
+
+_NUMBER = r"[-−]?\d+(?:[.,]\d+)?"
+_GRADE = re.compile(
+    rf"({_NUMBER})(?:\s*(?:/|out\s+of)\s*({_NUMBER}))?(?:\s*(?:points?|stars?))?(?:\s*\([^()\d]*\))?", re.I
 )
-_ATTEMPT = re.compile(r"\bscore\b\W{0,4}\d", re.I)
+_MARKS = " \t\r*_`#>~."
+_REFUSAL = re.compile(
+    r"\b(?:I(?:['’]m| am)(?: \w+)? (?:sorry|unable)|I (?:can(?:no|['’])?t|won['’]t|will not|must decline)|"
+    r"as an AI(?: language model)?,? I)\b",
+    re.I,
+)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A score between 0 and 5, or None and the reason why there is none."""
+    """A verdict, or None and the reason (one of REASONS). `start` is where its line begins."""
 
-    score: float | None
+    verdict: str | None
     reason: str | None = None
+    start: int | None = None
+
+    @property
+    def score(self) -> float | None:
+        """The verdict as a number; None when there is none, or when it is a choice."""
+        return None if self.verdict is None else float(self.verdict)
 
 
-def read_score(reply: str, finish: Finish) -> Reading:
-    """The score of newly generated text alone; never of the judge's prompt.
-
-    Reasons: `truncated` (the budget ended before a score), `no score`, `not a grade` (a number that
-    the rubric does not offer).
-    """
-    found = _SCORE.findall(reply)
-    if not found:
-        return Reading(None, "truncated" if finish == "length" else "no score")
-    score = float(found[-1])
-    return Reading(score) if score in GRADES else Reading(None, "not a grade")
-
-
-def attempts_a_score(response: str) -> bool:
-    """Whether a response contains text in the form of a score, as an injection would."""
-    return bool(_ATTEMPT.search(response))
+def read_verdict(reply: str, finish: Finish, rubric: Rubric, *, flagged: bool = False) -> Reading:
+    """The verdict of a reply; `flagged`: the judged text contains one too (`attempts_a_verdict`)."""
+    found = _last(reply, rubric)
+    if found is None:
+        return Reading(None, _silence(reply, finish))
+    start, end, said = found
+    if flagged and reply[end:].strip(_MARKS + "\n\r"):
+        return Reading(None, "injection attempt", start)
+    if not said.strip(_MARKS) and finish == "length" and not reply[end:].strip():
+        return Reading(None, "truncated", start)
+    verdict, reason = _choice(said, rubric) if rubric.compares else _grade(said, rubric)
+    return Reading(verdict, reason, start)
 
 
-def mean_score(scores: list[float | None]) -> float | None:
+def attempts_a_verdict(response: str, rubric: Rubric) -> bool:
+    """Whether a response contains text in the form of a verdict, as an injection would."""
+    return bool(_attempt(rubric.before_grade, compares=rubric.compares).search(response))
+
+
+def mean_score(scores: Sequence[float | None]) -> float | None:
     """Mean of the readable scores, None when there is none (section 2.3: average of three)."""
     readable = [score for score in scores if score is not None]
     return sum(readable) / len(readable) if readable else None
+
+
+def _last(reply: str, rubric: Rubric) -> tuple[int, int, str] | None:
+    """Where the last verdict begins and ends, and what it says."""
+    if "[[" in rubric.before_grade:
+        for pattern in (rf"\[\[({_NUMBER})\]\]", rf"\[({_NUMBER})\]"):
+            if found := list(re.finditer(pattern, reply)):
+                return found[-1].start(), found[-1].end(), found[-1][1]
+        return None
+    lines = list(_line(_words(rubric.before_grade)).finditer(reply))
+    return (lines[-1].start(), lines[-1].end(), lines[-1][1]) if lines else None
+
+
+def _silence(reply: str, finish: Finish) -> str:
+    if _REFUSAL.search(reply):
+        return "refusal"
+    return "truncated" if finish == "length" else "no score"
+
+
+def _grade(said: str, rubric: Rubric) -> tuple[str | None, str | None]:
+    match = _GRADE.fullmatch(said.strip(_MARKS + "[]<>"))
+    if not match:
+        return None, "several scores" if len(re.findall(_NUMBER, said)) > 1 else "not a grade"
+    number, scale = _number(match[1]), match[2]
+    if not rubric.lowest <= number <= rubric.highest or (scale and _number(scale) != rubric.highest):
+        return None, "out of range"
+    if rubric.whole and number != int(number):
+        return None, "not a grade"
+    return f"{number:g}", None
+
+
+def _choice(said: str, rubric: Rubric) -> tuple[str | None, str | None]:
+    wanted = said.strip(_MARKS + "[]<>()").lower()
+    wanted = wanted.removeprefix("response ").removeprefix("assistant ")
+    named = [choice for choice in rubric.grades if wanted == choice.lower()]
+    if named:
+        return named[0], None
+    words = re.findall(r"\w+", wanted)
+    several = sum(choice.lower() in words for choice in rubric.grades) > 1
+    return None, "several scores" if several else "not a grade"
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", ".").replace("−", "-"))
+
+
+def _words(before_grade: str) -> str:
+    return before_grade.strip().rstrip(":").strip()
+
+
+@cache
+def _line(words: str) -> re.Pattern[str]:
+    """A whole line that begins with the words and a colon, behind Markdown marks."""
+    more = r"(?:(?:my|the|final|total|overall)[ \t]+)*"
+    return re.compile(rf"^[ \t*_`#>~-]*{more}{re.escape(words)}[ \t*_`]*[:：]([^\n]*)$", re.M | re.I)
+
+
+@cache
+def _attempt(before_grade: str, *, compares: bool) -> re.Pattern[str]:
+    if "[[" in before_grade:
+        return re.compile(r"\[\[\s*\d")
+    said = r"(?:[AB]|(?i:tie))\b" if compares else r"\d"
+    return re.compile(rf"\b(?i:{re.escape(_words(before_grade))})\b\W{{0,4}}{said}")

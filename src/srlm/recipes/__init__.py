@@ -42,6 +42,14 @@ def load(recipe: str, overrides: Sequence[str] = ()) -> Loaded:
     return Loaded(config, {key: origins.get(key, "default") for key in flatten(config.model_dump())})
 
 
+def override(config: Config | None, overrides: Sequence[str]) -> Config:
+    """A config, the defaults if None, with ``section.key=value`` overrides; raises ConfigError."""
+    values = (config or Config()).model_dump(mode="json")
+    for one in overrides:
+        _merge(values, _parse_override(one), {}, "override")
+    return _validate(values, "the command line")
+
+
 def recipe_names() -> list[str]:
     """Names of the recipes that ship with the package."""
     folder = files("srlm").joinpath("recipes")

@@ -65,6 +65,7 @@ class Page:
     verdict: str
     findings: list[str]
     models: list[ModelRow]
+    taught: str
     rounds: list[RoundRow]
     trainings: list[TrainingRow]
     seconds: dict[str, float]
@@ -80,7 +81,7 @@ def collect(folder: Path) -> Page:
     done = {state["step"]: state for state in states if state["done"]}
     outcome = folder / "outcome.json"
     verdict = json.loads(outcome.read_text("utf-8"))["verdict"] if outcome.exists() else _unfinished(states)
-    names = sorted({step.split("/")[0] for step in done}, key=lambda name: int(name[1:]))
+    names = sorted({step.split("/")[0] for step in done}, key=_in_order)
     models = [
         ModelRow(name, _json(folder / name / "evaluation/figures.json"))
         for name in names
@@ -91,6 +92,7 @@ def collect(folder: Path) -> Page:
         verdict=verdict,
         findings=findings(models),
         models=models,
+        taught=_taught(done.get("M1/eft", {}).get("counts", {})),
         rounds=[_round(folder, name, done) for name in names if f"{name}/pairs" in done],
         trainings=[_training(folder, step) for step in done if step.endswith(("/sft", "/dpo"))],
         seconds={step: state["seconds"] for step, state in done.items()},
@@ -102,28 +104,64 @@ def collect(folder: Path) -> Page:
 
 def findings(models: list[ModelRow]) -> list[str]:
     """What became of judging and answering from M1 to the last model, in sentences."""
-    if len(models) < 2:
+    if not models or models[-1].name in {"M0", "SFT"}:
         return []
-    first, last = models[1], models[-1]
+    first, last = next(model for model in models if model.name not in {"M0", "SFT"}), models[-1]
     return _judging(first, last) + _answering(first, last)
 
 
 def _judging(first: ModelRow, last: ModelRow) -> list[str]:
-    judge, longer = last.figures["judge"], last.figures["judge"]["longer_wins"]
-    if judge["accuracy"] is None:
+    judge, before = last.figures["judge"], first.figures["judge"]["pairwise"]["half"]["value"]
+    pairs = sum(judge["pairs"][outcome] for outcome in ("right", "tied", "wrong"))
+    right, similar = judge["pairwise"]["half"], judge["similar_length"]["pairwise"]["half"]
+    if right["value"] is None:
         return [f"{last.name} as a judge wrote no readable score on the held-out answers."]
-    before = first.figures["judge"]["accuracy"]
     change = (
-        f", after {100 * before:.1f} % of {first.name}" if first is not last and before is not None else ""
+        f", after {_in_percent(before)} of {first.name}" if first is not last and before is not None else ""
     )
+    longer = judge["longer_wins"]["pairwise"]["half"]["value"]
     said = (
-        f"{last.name} as a judge is right on {100 * judge['accuracy']:.1f} % of {judge['pairs']} held-out "
-        f"pairs{change}; always preferring the longer answer gets {100 * longer:.1f} %."
+        f"{last.name} as a judge is right on {_in_percent(right['value'])} of {pairs} held-out "
+        f"pairs{change}; always preferring the longer answer gets {_in_percent(longer)}."
     )
-    error = (judge["accuracy"] * (1 - judge["accuracy"]) / judge["pairs"]) ** 0.5
-    if judge["accuracy"] - 2 * error <= max(longer, 0.5):
-        said += " That does not clear the line to beat by two standard errors: its scores prove little."
+    if right["low"] is None or right["low"] <= max(longer, 0.5):
+        said += " Its 95 % interval does not clear that line: its scores prove little."
+    if similar["low"] is not None and similar["low"] > 0.5:
+        said += f" On pairs of similar length it is right on {_in_percent(similar['value'])}, above chance."
     return [said]
+
+
+def _in_percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _in_order(name: str) -> tuple[int, str]:
+    """M0, the SFT baseline, M1, M2 ..."""
+    return (int(name[1:]), "") if name != "SFT" else (0, name)
+
+
+def _taught(counts: dict[str, int]) -> str:
+    """Who labelled the answers that teach judging, and what the agreement filter kept, in words."""
+    who = {
+        "people": "scored by people",
+        "rank": "scored from the people's ranks, with written justifications",
+        "agreement": "scored by the SFT baseline where its order agreed with the people's",
+    }
+    parts = [
+        f"{number} answers {who[label]}" for label in who if (number := counts.get(f"labelled by {label}"))
+    ]
+    if prompts := counts.get("prompts"):
+        parts.append(f"an agreement filter that kept {counts.get('kept', 0)} of {prompts} prompts")
+        parts += [
+            f"scores {when} the cap of the commonest: {_histogram(counts, when)}"
+            for when in ("before", "after")
+        ]
+    return "; ".join(parts)
+
+
+def _histogram(counts: dict[str, int], when: str) -> str:
+    found = _prefixed(counts, f"{when}: ")
+    return ", ".join(f"{number} × {score}" for score, number in found.items()) or "none"
 
 
 def _answering(first: ModelRow, last: ModelRow) -> list[str]:

@@ -29,7 +29,13 @@ def render(page: Page, name: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "number": _number, "quote": _quote}
+    environment.filters |= {
+        "percent": _percent,
+        "share": _share,
+        "coefficient": _coefficient,
+        "number": _number,
+        "quote": _quote,
+    }
     return environment.get_template(f"{name}.jinja").render(page=page, curve=curve)
 
 
@@ -48,6 +54,20 @@ def curve(log: list[dict[str, float]], key: str) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _share(estimate: dict[str, Any]) -> str:
+    """A share with its 95 % interval, in percent."""
+    if estimate["low"] is None:
+        return _percent(estimate["value"])
+    return f"{_percent(estimate['value'])} [{100 * estimate['low']:.0f}, {100 * estimate['high']:.0f}]"
+
+
+def _coefficient(estimate: dict[str, Any]) -> str:
+    """A correlation with its 95 % interval."""
+    if estimate["low"] is None:
+        return _number(estimate["value"])
+    return f"{_number(estimate['value'])} [{estimate['low']:.2f}, {estimate['high']:.2f}]"
 
 
 def _number(value: Any, digits: int = 2) -> str:

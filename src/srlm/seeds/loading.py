@@ -16,7 +16,7 @@ a split, the prompt's own content decides, so a prompt stays on its side when th
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -64,6 +64,7 @@ class RankedAnswer(BaseModel):
     score: int | None = Field(None, ge=0, le=5)
     rank: int | None = Field(None, ge=0, description="0 = best")
     justification: str = ""
+    author: str | None = Field(None, description="who wrote it, such as `human` or a model's name")
     labelled_by: Labeller = Field(
         "people", description="where score and justification come from: `rank`, `agreement`: see the-loop.md"
     )
@@ -76,7 +77,7 @@ class RankedPrompt(Line):
 
     @model_validator(mode="after")
     def _is_in_order(self) -> "RankedPrompt":
-        if any(answer.rank is None for answer in self.answers) and not self.is_scored:
+        if not any(all(getattr(item, key) is not None for item in self.answers) for key in ("score", "rank")):
             raise ValueError("neither every answer has a score nor every answer a rank")
         ranked = [answer for answer in self.answers if answer.rank is not None and answer.score is not None]
         for one in ranked:
@@ -91,8 +92,8 @@ class RankedPrompt(Line):
 
     @property
     def is_scored(self) -> bool:
-        """Whether every answer has a score, as teaching the judge needs."""
-        return all(answer.score is not None for answer in self.answers)
+        """Whether there is a score that the judge can be taught; ranks alone only order."""
+        return any(answer.score is not None for answer in self.answers)
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -120,6 +121,10 @@ class SeedSet:
         instructions = [item.prompt for item in [*self.instructions, *self.heldout_instructions]]
         return instructions + [line.prompt for line in [*self.ranked, *self.heldout_ranked]]
 
+    def unscored(self) -> list[RankedPrompt]:
+        """Training prompts with ranks alone, to which the SFT baseline gives scores."""
+        return [line for line in self.ranked if not line.is_scored]
+
     def heldout_prompts(self) -> list[Prompt]:
         """Every held-out prompt, of both forms, to answer in the evaluation."""
         texts = [item.prompt for item in self.heldout_instructions]
@@ -129,8 +134,8 @@ class SeedSet:
 
 def load_seed(section: SeedSection) -> SeedSet:
     """The seed set of a config; raises DataError that names every bad line of both files."""
-    instructions, some = _read(section.instructions, "instructions", Instruction)
-    ranked, others = _read(section.ranked, "ranked", RankedPrompt)
+    instructions, some = _read_all(section.instructions, "instructions", Instruction)
+    ranked, others = _read_all(section.ranked, "ranked", RankedPrompt)
     _refuse([*some, *others])
     _refuse_shared(section, {line.prompt for line in instructions}, ranked)
     examples = [(line, _example(line)) for line in instructions]
@@ -143,7 +148,7 @@ def load_seed(section: SeedSection) -> SeedSet:
     }
     if not sides["train"] or not judged["train"]:
         raise DataError(
-            f"seed data {section.instructions}, {section.ranked}",
+            f"seed data {_listed(section)}",
             "no line is left to train on",
             'give more lines, mark some with "split": "train", or lower data.heldout',
         )
@@ -153,6 +158,16 @@ def load_seed(section: SeedSection) -> SeedSet:
         judged["train"],
         judged["heldout"],
     )
+
+
+def load_ranked(section: SeedSection) -> tuple[list[RankedPrompt], list[RankedPrompt]]:
+    """The ranked prompts alone, to train on and held out, their side written on each; raises DataError."""
+    ranked, faults = _read_all(section.ranked, "ranked", RankedPrompt)
+    _refuse(faults)
+    sided = [line.model_copy(update={"split": _side(line, section)}) for line in ranked]
+    return [line for line in sided if line.split == "train"], [
+        line for line in sided if line.split != "train"
+    ]
 
 
 def _example(line: Instruction) -> Example:
@@ -166,34 +181,41 @@ def _side(line: Line, section: SeedSection) -> Split:
     return "heldout" if seed_for("split", line.prompt) / 2**63 < section.heldout else "train"
 
 
-def _read(source: str, builtin: str, kind: type[L]) -> tuple[list[L], list[str]]:
-    """The lines of a file or of a built-in part, and a paragraph that names those that are bad."""
-    if source == "builtin":
-        with as_file(files("srlm").joinpath("seeds", "builtin", f"{builtin}.jsonl")) as path:
-            data = path.read_bytes()
-    else:
-        try:
-            data = Path(source).expanduser().read_bytes()
-        except OSError as error:
-            raise DataError(
-                f"data.{builtin}={source}",
-                f"it cannot be read ({error.strerror})",
-                "give the path of a JSONL file, or `builtin`",
-            ) from error
+def _read_all(sources: tuple[str, ...], part: str, kind: type[L]) -> tuple[list[L], list[str]]:
+    """The lines of all sources, and a paragraph for each that has bad ones; a prompt stands once."""
     lines: list[L] = []
-    faults: list[tuple[int, str]] = []
-    first_at: dict[str, int] = {}
-    for number, text in _numbered(data):
-        try:
-            line = kind.model_validate(_object(text))
-        except (ValueError, ValidationError) as error:
-            faults.append((number, _reason(error)))
-            continue
-        if first_at.setdefault(line.prompt, number) == number:
-            lines.append(line)
-        else:
-            faults.append((number, f"its prompt stands already in line {first_at[line.prompt]}"))
-    return lines, _named(f"data.{builtin}={source}", faults, len(lines))
+    paragraphs: list[str] = []
+    first_at: dict[str, str] = {}
+    for source in sources:
+        faults: list[tuple[int, str]] = []
+        good = 0
+        for number, text in _numbered(_bytes(source, part)):
+            try:
+                line = kind.model_validate(_object(text))
+            except (ValueError, ValidationError) as error:
+                faults.append((number, _reason(error)))
+                continue
+            here = f"line {number}" if len(sources) == 1 else f"{source}, line {number}"
+            if first_at.setdefault(line.prompt, here) == here:
+                lines.append(line)
+                good += 1
+            else:
+                faults.append((number, f"its prompt stands already in {first_at[line.prompt]}"))
+        paragraphs += _named(f"data.{part}={source}", faults, good)
+    return lines, paragraphs
+
+
+def _bytes(source: str, part: str) -> bytes:
+    if source == "builtin":
+        return files("srlm").joinpath("seeds", "builtin", f"{part}.jsonl").read_bytes()
+    try:
+        return Path(source).expanduser().read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"data.{part}={source}",
+            f"it cannot be read ({error.strerror})",
+            "give the path of a JSONL file, or `builtin`",
+        ) from error
 
 
 def _numbered(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -237,12 +259,16 @@ def _refuse(paragraphs: list[str]) -> None:
         )
 
 
+def _listed(section: SeedSection) -> str:
+    return ", ".join([*section.instructions, *section.ranked])
+
+
 def _refuse_shared(section: SeedSection, instructions: set[str], ranked: list[RankedPrompt]) -> None:
     shared = [line.prompt for line in ranked if line.prompt in instructions]
     if shared:
         listed = "\n    ".join(repr(prompt[:80]) for prompt in shared[:SHOWN_LINES])
         raise DataError(
-            f"{len(shared)} prompts stand in both {section.instructions} and {section.ranked}:\n    {listed}",
+            f"{len(shared)} prompts stand in both parts of {_listed(section)}:\n    {listed}",
             "a judge tested on prompts it was trained to answer looks better than it is (section 2.1)",
             "leave each out of one of the two files",
         )

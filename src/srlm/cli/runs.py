@@ -1,54 +1,17 @@
-"""The command line: parse, call one function, print."""
+"""Commands about runs: start, watch, plan, report, talk."""
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from srlm.errors import FULL, SrlmError, full_disk
-
-RUNS = Path("runs")
-runs_option = click.option(
-    "--runs",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=RUNS,
-    show_default=True,
-    help="Folder of all runs.",
-)
+from srlm.cli.options import run_folder, runs_option, stopped
 
 
-class Commands(click.Group):
-    """Prints our errors as messages, and says what is safe after Ctrl-C."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except SrlmError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(2)
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            click.echo(f"Error: {full_disk(ctx.invoked_subcommand or 'srlm', error)}", err=True)
-            ctx.exit(2)
-        except KeyboardInterrupt:
-            ctx.exit(130)
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="srlm")
-def main() -> None:
-    """Self-rewarding language models: M0 to M3 by judging one's own answers.
-
-    A RECIPE is a built-in name (see `srlm recipes`) or a YAML file. OVERRIDES are section.key=value.
-    """
-
-
-@main.command()
+@click.command()
 @click.argument("recipe")
 @click.argument("overrides", nargs=-1)
 @click.option("--name", help="Name of the run; the recipe's own by default.")
@@ -78,7 +41,7 @@ def run(
     loaded = load(recipe, overrides)
     folder = runs / (name or Path(recipe).stem)
     with (
-        _stopped(folder),
+        stopped(folder),
         watcher(Console(), json_lines=json_lines) as progress,
         open_run(folder, loaded.config, loaded.origins, progress, redo) as opened,
     ):
@@ -97,7 +60,7 @@ def run(
     click.echo(f"  talk     srlm chat {outcome.model.path.parent}{against}")
 
 
-@main.command()
+@click.command()
 @click.argument("name", required=False)
 @runs_option
 def status(name: str | None, runs: Path) -> None:
@@ -114,17 +77,18 @@ def status(name: str | None, runs: Path) -> None:
         if not found:
             click.echo(f"No runs in {runs}/ yet. Start one: srlm run smollm2")
         return
-    folder = _run_folder(name, runs)
+    folder = run_folder(name, runs)
     states = run_states(folder)
     for state in states:
         click.echo(_status_line(state))
     begun = {state["step"] for state in states}
-    for step in step_names(saved_config(folder)):
+    ranks_alone = any(state["step"].startswith("SFT/") for state in states)
+    for step in step_names(saved_config(folder), ranks_alone=ranks_alone):
         if step not in begun:
             click.echo(f"      {step}")
 
 
-@main.command()
+@click.command()
 def recipes() -> None:
     """The built-in recipes and what each is for."""
     from srlm.recipes import recipe_names, recipe_text
@@ -134,7 +98,7 @@ def recipes() -> None:
         click.echo(f"{name:<14}{comment[0]}")
 
 
-@main.command()
+@click.command()
 @click.argument("recipe")
 @click.argument("overrides", nargs=-1)
 def config(recipe: str, overrides: tuple[str, ...]) -> None:
@@ -147,7 +111,7 @@ def config(recipe: str, overrides: tuple[str, ...]) -> None:
         click.echo(f"{key:<36}{'' if value is None else value!s:<28}{loaded.origins[key]}")
 
 
-@main.command()
+@click.command()
 @click.argument("recipe")
 @click.argument("overrides", nargs=-1)
 @click.option(
@@ -188,18 +152,18 @@ def plan(recipe: str, overrides: tuple[str, ...], calibrated: bool) -> None:
         click.echo("Time is not estimated: nothing was calibrated.")
 
 
-@main.command()
+@click.command()
 @click.argument("name")
 @runs_option
 def report(name: str, runs: Path) -> None:
     """Write the report of a run, finished or not: Markdown and HTML."""
     from srlm.report import write_report
 
-    for path in write_report(_run_folder(name, runs)):
+    for path in write_report(run_folder(name, runs)):
         click.echo(str(path))
 
 
-@main.command()
+@click.command()
 @click.argument("model")
 @click.option("--against", metavar="MODEL", help="A second model, side by side.")
 @click.option("--temperature", default=0.7, show_default=True)
@@ -231,30 +195,6 @@ def _reader() -> Callable[[], str | None]:
     return read
 
 
-@contextmanager
-def _stopped(folder: Path) -> Iterator[None]:
-    """After Ctrl-C say what lies on the disk and how to go on."""
-    from srlm.store.run import run_states
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        states = run_states(folder) if (folder / "run.json").exists() else []
-        safe = [f"{sum(state['done'] for state in states)} whole steps"]
-        for state in states:
-            if not state["done"]:
-                done, total = state["progress"]
-                count = f" ({done} of {total})" if total else ""
-                safe.append(f"{state['step']} up to its last block or checkpoint{count}")
-        click.echo(f"\nStopped in {folder}. On the disk and safe: {', and '.join(safe)}.", err=True)
-        click.echo("The same command goes on from there.", err=True)
-        raise
-
-
-def _run_folder(name: str, runs: Path) -> Path:
-    return Path(name) if (Path(name) / "run.json").is_file() else runs / name
-
-
 def _status_line(state: dict[str, Any]) -> str:
     from srlm.console import summary
 
@@ -267,7 +207,3 @@ def _status_line(state: dict[str, Any]) -> str:
     )
     mark = "done" if state["done"] else "open"
     return f"{mark}  {state['step']:<26}{count:>12}{speed:>10}{left:>14}  {summary(state)}".rstrip()
-
-
-if __name__ == "__main__":
-    main()

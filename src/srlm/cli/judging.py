@@ -1,0 +1,178 @@
+"""Commands about a judge alone: score a file, read stored replies again, measure it, probe it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from srlm.cli.options import map_option, stopped
+from srlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from srlm.config import Config
+    from srlm.models import Model
+    from srlm.store.run import Run
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+model_option = click.option(
+    "--model", "reference", required=True, help="Judge: runs/NAME/M1, a folder, a .gguf file, a hub id."
+)
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.argument("overrides", nargs=-1)
+@click.option("--model", "reference", help="Judge: runs/NAME/M1, a folder, a .gguf file, a hub id.")
+@click.option("--reparse", is_flag=True, help="Read the replies of a judgments.jsonl again, without a model.")
+@click.option("--rubric", help="With --reparse: a rubric's name or file; that of each judgment by default.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the results (--reparse: the file).")
+@map_option
+def judge(
+    file: Path,
+    overrides: tuple[str, ...],
+    *,
+    reference: str | None,
+    reparse: bool,
+    rubric: str | None,
+    out: Path | None,
+    mapping: tuple[str, ...],
+) -> None:
+    """Score the responses in FILE (JSONL of prompt and response), or read stored replies again.
+
+    OVERRIDES are judge.samples=5, judge.scoring=expected, engine.batch_tokens=... A stopped command goes on.
+    """
+    if reparse:
+        _reparse(file, rubric, out or file.with_suffix(".reparsed.jsonl"))
+        return
+    if reference is None:
+        raise ConfigError(
+            f"srlm judge {file}", "no model is named to judge with", "add --model, or --reparse to use none"
+        )
+    from srlm.seeds.answers import AnswerFile, parse_fields
+    from srlm.standalone import judge_file
+
+    answers = AnswerFile(file, parse_fields(mapping))
+    with open_judging(reference, overrides, out or Path(f"{file.name.split('.')[0]}-judged")) as (
+        loaded,
+        run,
+        model,
+    ):
+        path = judge_file(loaded, run, model, answers)
+        counts = run.counts("judgments")
+    unreadable = sum(number for key, number in counts.items() if key.startswith("unreadable"))
+    draws = counts.get("replies", 0)
+    click.echo(f"{len(answers)} responses judged, {unreadable} of {draws} draws unreadable: {path}")
+    for number, reason in answers.faults[:20]:
+        click.echo(f"  {file}, line {number}: left out, {reason}", err=True)
+    if rest := answers.faults[20:]:
+        click.echo(f"  and {len(rest)} more lines left out", err=True)
+
+
+def _reparse(file: Path, rubric: str | None, out: Path) -> None:
+    from srlm.standalone import reread
+
+    found = reread(file, rubric, out)
+    click.echo(f"{found.judgments} judgments read again, {found.changed} scores changed: {out}")
+    for when, reasons in (("before", found.before), ("now", found.after)):
+        listed = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items())) or "none"
+        click.echo(f"  unreadable {when}: {listed}")
+
+
+@click.group("eval")
+def evaluation() -> None:
+    """Measure a model."""
+
+
+@evaluation.command("judge")
+@click.argument("overrides", nargs=-1)
+@model_option
+@click.option(
+    "--data", "files", type=FILE, multiple=True, required=True, help="Human preferences; may be repeated."
+)
+@click.option("--out", type=FOLDER, required=True, help="Folder of judgments and figures.")
+@map_option
+def eval_judge(
+    overrides: tuple[str, ...],
+    *,
+    reference: str,
+    files: tuple[Path, ...],
+    out: Path,
+    mapping: tuple[str, ...],
+) -> None:
+    """How well a judge's scores agree with people: the paper's five metrics with 95 % intervals.
+
+    FILES are ranked answers of our own form, or UltraFeedback, HH, PandaLM, auto-j, LLMBar, JudgeBench or
+    Prometheus files, or any other with --map. See `srlm seed check FILE`.
+    """
+    from srlm.evaluation.judge_quality import quality_table
+    from srlm.seeds.preferences import heldout_preferences
+    from srlm.standalone import evaluate_judge, set_names
+
+    data = [
+        (name, heldout_preferences(path, mapping)) for name, path in zip(set_names(files), files, strict=True)
+    ]
+    with open_judging(reference, overrides, out) as (loaded, run, model):
+        figures = evaluate_judge(loaded, run, model, data)
+    (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    click.echo(quality_table(figures))
+    click.echo(f"\nAll figures: {out}/figures.json")
+
+
+@evaluation.command("bias")
+@click.argument("overrides", nargs=-1)
+@model_option
+@click.option("--data", "file", type=FILE, help="Human preferences to probe with; built-in ones by default.")
+@click.option("--prompts", default=32, show_default=True, help="Prompts to probe with, at most.")
+@click.option("--author", help="Name of this model in the data's `author` field, to see self-preference.")
+@click.option("--out", type=FOLDER, required=True, help="Folder of judgments and figures.")
+@map_option
+def eval_bias(
+    overrides: tuple[str, ...],
+    *,
+    reference: str,
+    file: Path | None,
+    prompts: int,
+    author: str | None,
+    out: Path,
+    mapping: tuple[str, ...],
+) -> None:
+    """Whether a judge is swayed by position, length, its own style, magic tokens or orders in the text."""
+    from srlm.evaluation.probes import probe_set, probe_table
+    from srlm.standalone import probe_judge
+
+    probes = probe_set(file, mapping, prompts)
+    with open_judging(reference, overrides, out) as (loaded, run, model):
+        figures = probe_judge(loaded, run, model, probes, author)
+    (out / "bias.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    click.echo(probe_table(figures))
+    click.echo(f"\nAll figures: {out}/bias.json")
+
+
+@contextmanager
+def open_judging(
+    reference: str, overrides: tuple[str, ...], out: Path
+) -> "Iterator[tuple[Config, Run, Model]]":
+    """The config of the model's own run or of the defaults, an open folder, and the model."""
+    from rich.console import Console
+
+    from srlm.config import ModelSection
+    from srlm.console import watcher
+    from srlm.models import resolve
+    from srlm.recipes import override
+    from srlm.store.run import open_run, saved_config
+
+    run = Path(reference).parent
+    own = saved_config(run) if (run / "config.json").is_file() else None
+    folder = Path(reference) / "model"
+    config = override(own, overrides)
+    model = resolve(ModelSection(name=str(folder) if folder.is_dir() else reference), name=reference)
+    with (
+        stopped(out),
+        watcher(Console(stderr=True), json_lines=False) as progress,
+        open_run(out, config, None, progress) as opened,
+    ):
+        yield config, opened, model

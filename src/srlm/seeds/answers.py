@@ -1,0 +1,135 @@
+"""A file of prompts and responses that somebody wants judged: checked once, then read a line at a time."""
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from srlm.errors import ConfigError, DataError
+from srlm.records import Prompt, Response, content_id
+
+NAMES = {
+    "prompt": ("prompt", "instruction", "question", "input"),
+    "response": ("response", "output", "answer", "completion", "text"),
+}
+"""Field names that are taken for prompt and response, the first that is there."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the file: its object and its response, or the reason why it has none."""
+
+    number: int
+    value: Any
+    response: Response | None
+    fault: str | None = None
+
+
+class AnswerFile:
+    """Responses of a JSONL file (or .gz of one) in order; `faults` names the lines that are left out.
+
+    `digest` is the SHA-256 of the fields' names and the file. Raises DataError when no line can be used.
+    """
+
+    def __init__(self, path: Path, fields: Mapping[str, str] | None = None) -> None:
+        self.path = path
+        self._fields = {key: (fields[key],) if fields and key in fields else NAMES[key] for key in NAMES}
+        self.faults: list[tuple[int, str]] = []
+        self._num = 0
+        for line in self.lines():
+            self._num += line.response is not None
+            if line.fault:
+                self.faults.append((line.number, line.fault))
+        if not self._num:
+            raise self._unusable()
+        sha = hashlib.sha256(json.dumps(self._fields).encode())
+        with path.open("rb") as data:
+            while piece := data.read(1 << 20):
+                sha.update(piece)
+        self.digest = sha.hexdigest()
+
+    def __len__(self) -> int:
+        return self._num
+
+    def __iter__(self) -> Iterator[Response]:
+        return (line.response for line in self.lines() if line.response)
+
+    def lines(self) -> Iterator[Line]:
+        """Every line that holds something, good or not; a file that ends early ends with a fault."""
+        number = 0
+        opened = gzip.open if self.path.suffix == ".gz" else open
+        try:
+            with opened(self.path, "rb") as data:
+                for number, text in enumerate(data, 1):
+                    if text.strip():
+                        yield self._line(number, text)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            yield Line(number + 1, None, None, f"the gzip file ends early or is broken ({error})")
+        except OSError as error:
+            raise DataError(
+                f"file {self.path}",
+                f"it cannot be read ({error.strerror or error})",
+                "give a JSONL file, one object with a prompt and a response a line",
+            ) from error
+
+    def _line(self, number: int, text: bytes) -> Line:
+        try:
+            value = json.loads(text.decode("utf-8"))
+            prompt, response = (self._text(value, key) for key in ("prompt", "response"))
+        except (ValueError, RecursionError) as error:
+            return Line(
+                number, None, None, f"not JSON ({error})" if "Bad" not in type(error).__name__ else str(error)
+            )
+        asked = Prompt.of(prompt, (), 0)
+        made = Response(
+            id=content_id("answer", number, prompt, response),
+            prompt_id=asked.id,
+            prompt=prompt,
+            draw=0,
+            text=response,
+            num_tokens=0,
+            finish="stop",
+        )
+        return Line(number, value, made)
+
+    def _text(self, value: Any, key: str) -> str:
+        if not isinstance(value, dict):
+            raise _BadLine("not an object")
+        name = next((name for name in self._fields[key] if name in value), None)
+        if name is None:
+            wanted = " or ".join(self._fields[key])
+            raise _BadLine(f"no {key}: it has {', '.join(map(str, value))[:80] or 'nothing'}, not {wanted}")
+        text = value[name]
+        if not isinstance(text, str):
+            raise _BadLine(f"{name} is not a text but {json.dumps(text)[:40]}")
+        if key == "prompt" and not text.strip():
+            raise _BadLine(f"{name} is empty")
+        return text
+
+    def _unusable(self) -> DataError:
+        first = "; ".join(f"line {number}: {why}" for number, why in self.faults[:3])
+        return DataError(
+            f"file {self.path}",
+            f"no line of it has a prompt and a response ({first or 'it is empty'})",
+            "name the fields with --map prompt=FIELD --map response=FIELD",
+        )
+
+
+class _BadLine(ValueError):
+    """Why a line cannot be judged."""
+
+
+def parse_fields(items: tuple[str, ...]) -> dict[str, str]:
+    """Field names from ``prompt=...`` and ``response=...``; raises ConfigError."""
+    found = dict(item.split("=", 1) for item in items if "=" in item)
+    if set(found) - set(NAMES) or len(found) < len(items):
+        raise ConfigError(
+            f"--map {' '.join(items)}",
+            "it does not say which field is what",
+            "write --map prompt=FIELD --map response=FIELD, or one of the two",
+        )
+    return found

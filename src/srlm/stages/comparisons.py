@@ -1,0 +1,111 @@
+"""Two responses to one prompt side by side: which does the judge prefer, in the order they are given?"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from srlm.config import JudgeSection
+from srlm.engines.base import Engine, Reply, Request
+from srlm.judging.reading import attempts_a_verdict, read_verdict
+from srlm.judging.rubric import Rubric
+from srlm.records import Comparison, Response, content_id, seed_for
+from srlm.stages.replies import replies_to
+from srlm.store.blocks import Block, Resume, Sized, blocks_after
+
+Couple = tuple[Response, Response]
+Verdict = Literal["first", "second", "tie"]
+VERDICTS: tuple[Verdict, Verdict, Verdict] = ("first", "second", "tie")
+LEAST_MASS = 0.5
+"""Below this probability of all choices together, the likeliest of them says nothing."""
+
+
+@dataclass(frozen=True)
+class Couples:
+    """Responses to compare, the first of each shown first; `digest` names them all."""
+
+    items: Sequence[Couple]
+
+    @property
+    def digest(self) -> str:
+        return content_id("couples", [[one.id, other.id] for one, other in self.items])
+
+    def __iter__(self) -> Iterator[Couple]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def compare(
+    section: JudgeSection,
+    engine: Engine,
+    rubric: Rubric,
+    couples: Sized[Couple],
+    *,
+    seed: int = 0,
+    resume: Resume[Comparison] | None = None,
+) -> Iterator[Block[Comparison]]:
+    """Blocks with one Comparison a couple. Ask both orders: give each couple twice, once turned round.
+
+    With `justify` one reply is sampled and its verdict read; without, the likeliest choice is taken.
+    """
+    start = resume.blocks if resume else 0
+    done = min(start * section.block, len(couples))
+    for block in blocks_after(couples, section.block, start):
+        requests = [_request(section, rubric, couple, seed) for couple in block]
+        replies, _ = replies_to(engine, list({request.id: request for request in requests}.values()))
+        found = [
+            _comparison(section, rubric, couple, replies.get((request.id, 0)))
+            for couple, request in zip(block, requests, strict=True)
+        ]
+        done += len(block)
+        yield Block(found, done, len(couples), Counter(item.verdict or str(item.reason) for item in found))
+
+
+def _request(section: JudgeSection, rubric: Rubric, couple: Couple, seed: int) -> Request:
+    first, second = couple
+    at_once = not section.justify
+    return Request(
+        id=content_id("comparison", first.id, second.id),
+        conversation=rubric.comparison(first.prompt, first.text, second.text),
+        purpose="judgment",
+        seed=seed_for(seed, "comparison", first.id, second.id),
+        temperature=section.temperature,
+        top_p=section.top_p,
+        max_tokens=1 if at_once else section.max_tokens,
+        prefix=rubric.before_grade if at_once else "",
+        continuations=rubric.grades if at_once else (),
+    )
+
+
+def _comparison(section: JudgeSection, rubric: Rubric, couple: Couple, reply: Reply | None) -> Comparison:
+    first, second = couple
+    verdict, reason = _verdict(section, rubric, couple, reply)
+    return Comparison(
+        id=content_id("comparison", first.id, second.id, reply.text if reply else ""),
+        prompt_id=first.prompt_id,
+        first_id=first.id,
+        second_id=second.id,
+        rubric=rubric.version,
+        verdict=verdict,
+        reason=reason,
+        reply=reply.text if reply and section.justify else "",
+        probabilities=reply.probabilities if reply else (),
+    )
+
+
+def _verdict(
+    section: JudgeSection, rubric: Rubric, couple: Couple, reply: Reply | None
+) -> tuple[Verdict | None, str | None]:
+    if reply is None:
+        return None, "too long for the context"
+    if not section.justify:
+        if sum(reply.probabilities) < LEAST_MASS:
+            return None, "off the grades"
+        return VERDICTS[reply.probabilities.index(max(reply.probabilities))], None
+    flagged = any(attempts_a_verdict(item.text, rubric) for item in couple)
+    reading = read_verdict(reply.text, reply.finish, rubric, flagged=flagged)
+    if reading.verdict is None:
+        return None, reading.reason
+    return VERDICTS[rubric.grades.index(reading.verdict)], None
