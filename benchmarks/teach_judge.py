@@ -75,14 +75,15 @@ def main() -> None:
         Pupil("M1 score alone", False, asked.epochs),
         Pupil("M1 reasons first", True, asked.epochs),
     ]
+    at_once, *with_reasons = WAYS
+    models = {}
     for pupil in pupils:
-        model = trained(pupil, asked.data, asked.folder, asked.learning_rate)
-        ways = ["expected, at once"] if pupil.reasons is False else list(WAYS)
-        for way in ways:
-            sets = held_out(asked.data, asked.folder)
-            if way == "expected, at once":
-                sets += others(asked.data, asked.answers)
-            report(pupil.name, way, model, sets, asked.folder)
+        model = models[pupil] = trained(pupil, asked.data, asked.folder, asked.learning_rate)
+        sets = held_out(asked.folder) + others(asked.data, asked.answers)
+        report(pupil.name, at_once, model, sets, asked.folder)
+    for pupil, model in reversed(models.items()):
+        for way in with_reasons if pupil.reasons is not False else ():
+            report(pupil.name, way, model, held_out(asked.folder), asked.folder)
 
 
 def trained(pupil: Pupil, data: Path, folder: Path, rate: str) -> Model:
@@ -135,7 +136,7 @@ def seed_section(data: Path, folder: Path) -> SeedSection:
     )
 
 
-def held_out(data: Path, folder: Path) -> list[tuple[str, list[RankedPrompt]]]:
+def held_out(folder: Path) -> list[tuple[str, list[RankedPrompt]]]:
     """The ranked answers that no pupil saw."""
     return [("oasst", heldout_preferences(folder / "oasst/ranked.jsonl"))]
 

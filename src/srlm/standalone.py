@@ -76,6 +76,10 @@ def reread(path: Path, rubric_name: str | None, out: Path) -> Reread:
     Expected scores do not come from the replies and stay as they are. Raises RunError for a line that is
     no judgment, and ConfigError for a rubric that is not here.
     """
+    if not path.is_file():
+        raise RunError(
+            f"file {path}", "it cannot be read: there is no such file", "give a judgments.jsonl of a run"
+        )
     before, after, number, changed = Counter[str](), Counter[str](), 0, 0
     lines: list[str] = []
     for item in read_records(path, Judgment):

@@ -7,9 +7,9 @@ import pytest
 from safetensors.torch import load_file
 
 from srlm.engines.scripted import ScriptedEngine
-from srlm.errors import RunChanged, TrainingError
+from srlm.errors import DataError, RunChanged, TrainingError
 from srlm.loop import run_loop, step_names
-from srlm.records import Judgment, Pair, Prompt, Response
+from srlm.records import Example, Judgment, Pair, Prompt, Response
 from srlm.report import write_report
 from srlm.store.jsonl import read_records
 from srlm.store.run import open_run, run_states
@@ -61,7 +61,7 @@ def judging(reply):
 def test_three_models_and_real_pairs_in_both_rounds(finished):
     folder, config, outcome = finished
     assert outcome.model.name == "M3"
-    assert [state["step"] for state in run_states(folder)] == step_names(config)
+    assert [state["step"] for state in run_states(folder)] == step_names(config, ranks_alone=False)
     weights = [load_file(folder / name / "model/model.safetensors") for name in ("M1", "M2", "M3")]
     for one, other in [(0, 1), (1, 2)]:
         assert any((weights[one][name] != weights[other][name]).any() for name in weights[one])
@@ -69,7 +69,7 @@ def test_three_models_and_real_pairs_in_both_rounds(finished):
         assert len(list(read_records(folder / name / "pairs.jsonl", Pair))) >= 1
     for name in ("M0", "M1", "M2", "M3"):
         figures = json.loads((folder / name / "evaluation/figures.json").read_text())
-        assert figures["judge"]["pairs"] > 50
+        assert sum(figures["judge"]["pairs"].values()) > 50
         assert figures["heldout_loss"] > 0
         assert figures["answers"]["num"] > 0
 
@@ -146,6 +146,84 @@ def test_a_judge_that_separates_nothing_ends_the_run_with_a_verdict(
     assert figures["unreadable"] == (1.0 if reason == "unscored" else 0.0)
     markdown, _ = write_report(tmp_path)
     assert reason in markdown.read_text()
+
+
+@pytest.fixture
+def ranks_alone(tiny_config, tmp_path):
+    """A config whose ranked answers have no score: three answers a prompt, good, fair and bad."""
+    lines = [
+        {
+            "prompt": f"How do I mend thing number {n}?",
+            "split": "heldout" if n < 4 else "train",
+            "answers": [
+                {"text": f"{word} advice on {n}.", "rank": rank} for rank, word in enumerate(QUALITY)
+            ],
+        }
+        for n in range(12)
+    ]
+    path = tmp_path / "ranked.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = tiny_config.data.model_copy(update={"ranked": (str(path),)})
+    return tiny_config.model_copy(update={"data": data, "iterations": 1})
+
+
+QUALITY = {"Good": 5, "Fair": 3, "Bad": 0}
+
+
+def of_quality(request, draw):
+    """A judge that sees quality, but is wrong in its first draw and of every fourth prompt."""
+    text = request.conversation[-1].content
+    if request.purpose != "judgment":
+        return "An answer."
+    score = next((score for word, score in QUALITY.items() if f"{word} advice" in text), 2)
+    wrong = draw == 0 or any(f"on {n}." in text for n in (4, 8))
+    return f"I looked at it.\nScore: {5 - score if wrong else score}"
+
+
+def test_ranked_answers_without_scores_are_scored_by_the_sft_baseline(ranks_alone, tmp_path, monkeypatch):
+    """Of 8 training prompts the judge is wrong about 2; the other 6 agree from the second draw on.
+
+    18 answers agree, 6 of each score: a cap of 0.4 leaves them alone, one of 0.3 allows 0.3 / 0.7 * 12 = 5.
+    """
+    scripted(monkeypatch, of_quality)
+    config = ranks_alone.model_copy(update={"eft": ranks_alone.eft.model_copy(update={"max_share": 0.3})})
+    with open_run(tmp_path / "run", config) as run:
+        outcome = run_loop(config, run)
+    folder = tmp_path / "run"
+    assert outcome.model.name == "M1"
+    assert [state["step"] for state in run_states(folder)] == step_names(config, ranks_alone=True)
+    counts = next(state for state in run_states(folder) if state["step"] == "M1/eft")["counts"]
+    assert counts == {
+        "prompts": 8,
+        "kept": 6,
+        "dropped: order": 2,
+        "before: 5": 6,
+        "before: 3": 6,
+        "before: 0": 6,
+        "after: 5": 5,
+        "after: 3": 6,
+        "after: 0": 6,
+        "labelled by agreement": 17,
+    }
+    taught = list(read_records(folder / "M1/eft.jsonl", Example))
+    assert {item.response for item in taught} == {f"I looked at it.\nScore: {n}" for n in (5, 3, 0)}
+    trained = list(read_records(folder / "M1/sft/data.jsonl", Example))
+    assert sum(item.kind == "eft" for item in trained) == 17
+    assert not any(item.kind == "eft" for item in read_records(folder / "SFT/sft/data.jsonl", Example))
+    assert json.loads((folder / "M1/sft/job.json").read_text())["model"] == str(config.model.name)
+    markdown, _ = write_report(folder)
+    said = markdown.read_text()
+    assert "17 answers scored by the SFT baseline" in said
+    assert "kept 6 of 8 prompts" in said
+    assert "6 × 0, 6 × 3, 6 × 5" in said
+    assert "| SFT |" in said
+
+
+def test_a_baseline_that_agrees_with_nobody_says_what_to_do(ranks_alone, tmp_path, monkeypatch):
+    scripted(monkeypatch, judging("Score: 3"))
+    with open_run(tmp_path / "run", ranks_alone) as run, pytest.raises(DataError, match="--scores rank"):
+        run_loop(ranks_alone, run)
+    assert (tmp_path / "run/SFT/model/model.safetensors").exists()
 
 
 def test_a_model_that_writes_no_usable_prompt_ends_the_run_with_a_verdict(tiny_config, tmp_path, monkeypatch):
