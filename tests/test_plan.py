@@ -22,6 +22,29 @@ def test_sixteen_generations_a_prompt():
     assert asked == 16 * config.prompts.count
 
 
+def test_an_sft_baseline_is_planned_where_answers_have_ranks_alone(tmp_path):
+    lines = [
+        f'{{"prompt": "Question {n}?", "split": "train", "answers": '
+        f'[{{"text": "Yes.", "rank": 0}}, {{"text": "No.", "rank": 1}}]}}'
+        for n in range(5)
+    ]
+    (tmp_path / "ranked.jsonl").write_text("\n".join(lines))
+    config = load("smollm2", [f"data.ranked=builtin,{tmp_path}/ranked.jsonl", "eft.samples=4"]).config
+    steps = {step.name: step for step in plan_steps(config, load_seed(config.data))}
+    plain = {step.name: step for step in plan_steps(load("smollm2").config, load_seed(Config().data))}
+    assert steps["SFT/judgments"].generations == 10 * 4
+    assert steps["M1/sft"].items == plain["M1/sft"].items + 10
+    assert "SFT/sft" in steps
+    assert "SFT/sft" not in plain
+
+
+def test_expected_scores_at_once_write_one_token_a_response():
+    config = load("smollm2", ["judge.scoring=expected", "judge.justify=false"]).config
+    steps = {step.name: step for step in plan_steps(config, load_seed(config.data))}
+    step = steps["M2/judgments"]
+    assert step.generations == step.written == config.prompts.count * config.responses.samples
+
+
 def test_parameters_are_counted_from_headers(tiny):
     # 49,152 x 32 embeddings and as many in the head;
     # a layer: q, o 32x32, k, v 16x32, three of 64x32, two norms of 32.

@@ -51,11 +51,38 @@ def plan_steps(config: Config, seed: SeedSet) -> list[Step]:
     rubric = grading_rubric(config.judge.rubric)
     examples = [*seed.instructions, *eft_examples(seed.ranked, rubric)]
     sft = sum(_tokens(item.prompt + item.response) for item in examples)
-    steps = [Step("M1/sft", len(examples), trained=round(sft * config.sft.epochs))]
+    unscored = _unscored_texts(seed)  # at most so many are taught, if the baseline agrees on all of them
+    sft += sum(_rubric_tokens(config) + _tokens(text) + config.eft.max_tokens for text in unscored)
+    steps = _baseline(config, seed) if unscored else []
+    steps.append(Step("M1/sft", len(examples) + len(unscored), trained=round(sft * config.sft.epochs)))
     steps += _evaluation(config, seed, "M0") + _evaluation(config, seed, "M1")
     for t in range(2, config.iterations + 1):
         steps += _round(config, seed, f"M{t}") + _evaluation(config, seed, f"M{t}")
     return steps
+
+
+def _baseline(config: Config, seed: SeedSet) -> list[Step]:
+    """The SFT baseline, which scores the answers that have ranks alone."""
+    sft = sum(_tokens(item.prompt + item.response) for item in seed.instructions)
+    texts = _unscored_texts(seed)
+    replies = len(texts) * config.eft.samples
+    read = sum(_rubric_tokens(config) + _tokens(text) for text in texts)
+    return [
+        Step("SFT/sft", len(seed.instructions), trained=round(sft * config.sft.epochs)),
+        *_evaluation(config, seed, "SFT"),
+        Step("SFT/judgments", len(texts), replies, read, replies * config.eft.max_tokens),
+    ]
+
+
+def _unscored_texts(seed: SeedSet) -> list[str]:
+    return [line.prompt + answer.text for line in seed.unscored() for answer in line.answers]
+
+
+def _judging(config: Config, judged: int) -> tuple[int, int]:
+    """Replies that a judge writes about so many responses, and their tokens."""
+    section = config.judge
+    replies = judged * (section.samples if section.justify else 1)
+    return replies, replies * (section.max_tokens if section.justify else 1)
 
 
 def _round(config: Config, seed: SeedSet, name: str) -> list[Step]:
@@ -65,7 +92,7 @@ def _round(config: Config, seed: SeedSet, name: str) -> list[Step]:
     attempts = math.ceil(1.5 * count)
     answer, budget = config.responses.max_tokens, config.prompts.max_tokens
     judged = count * samples
-    replies = judged * config.judge.samples
+    replies, said = _judging(config, judged)
     pair = 2 * (answer + budget)
     return [
         Step(f"{name}/prompts", count, attempts, round(attempts * (shots * shot + 60)), attempts * budget),
@@ -75,7 +102,7 @@ def _round(config: Config, seed: SeedSet, name: str) -> list[Step]:
             judged,
             replies,
             judged * (_rubric_tokens(config) + budget + answer),
-            replies * config.judge.max_tokens,
+            said,
         ),
         Step(f"{name}/dpo", count, trained=round(count * pair * (config.dpo.epochs + 1 / 3))),
     ]
@@ -84,15 +111,14 @@ def _round(config: Config, seed: SeedSet, name: str) -> list[Step]:
 def _evaluation(config: Config, seed: SeedSet, name: str) -> list[Step]:
     prompts = seed.heldout_prompts()
     answers = [answer.text for line in seed.heldout_ranked for answer in line.answers]
-    made, judged = len(prompts) * config.evaluation.samples, len(answers) * config.judge.samples
+    made = len(prompts) * config.evaluation.samples
+    judged, said = _judging(config, len(answers))
     read = sum(_tokens(prompt.text) for prompt in prompts)
     asked = [line.prompt for line in seed.heldout_ranked for _ in line.answers]
     judge_read = sum(_rubric_tokens(config) + _tokens(text) for text in answers) + sum(map(_tokens, asked))
     return [
         Step(f"{name}/evaluation/answers", made, made, read, made * config.evaluation.max_tokens),
-        Step(
-            f"{name}/evaluation/judgments", len(answers), judged, judge_read, judged * config.judge.max_tokens
-        ),
+        Step(f"{name}/evaluation/judgments", len(answers), judged, judge_read, said),
     ]
 
 

@@ -197,12 +197,12 @@ def test_ranked_answers_without_scores_are_scored_by_the_sft_baseline(ranks_alon
         "prompts": 8,
         "kept": 6,
         "dropped: order": 2,
-        "before: 5": 6,
-        "before: 3": 6,
-        "before: 0": 6,
-        "after: 5": 5,
-        "after: 3": 6,
-        "after: 0": 6,
+        "score 5 before the cap": 6,
+        "score 3 before the cap": 6,
+        "score 0 before the cap": 6,
+        "score 5 after the cap": 5,
+        "score 3 after the cap": 6,
+        "score 0 after the cap": 6,
         "labelled by agreement": 17,
     }
     taught = list(read_records(folder / "M1/eft.jsonl", Example))
@@ -215,7 +215,9 @@ def test_ranked_answers_without_scores_are_scored_by_the_sft_baseline(ranks_alon
     said = markdown.read_text()
     assert "17 answers scored by the SFT baseline" in said
     assert "kept 6 of 8 prompts" in said
-    assert "6 × 0, 6 × 3, 6 × 5" in said
+    assert (
+        "scores 0 to 5 before the cap of the commonest: 6, 0, 0, 6, 0, 6; after it: 6, 0, 0, 6, 0, 5" in said
+    )
     assert "| SFT |" in said
 
 

@@ -73,12 +73,12 @@ def test_the_first_draw_that_agrees_is_kept_with_its_reasons():
         "kept": 1,
         "dropped: order": 1,
         "dropped: unreadable": 2,  # one with holes in every draw, one that was never judged
-        "before: 5": 1,
-        "before: 3": 1,
-        "before: 0": 1,
-        "after: 5": 1,
-        "after: 3": 1,
-        "after: 0": 1,
+        "score 5 before the cap": 1,
+        "score 3 before the cap": 1,
+        "score 0 before the cap": 1,
+        "score 5 after the cap": 1,
+        "score 3 after the cap": 1,
+        "score 0 after the cap": 1,
     }
 
 

@@ -156,7 +156,7 @@ def test_judging_is_shown_with_intervals_and_the_longer_line(name):
     figures = {"judge": judged(240, 160, 208) | {"mean_score": 3.0}, "heldout_loss": 3.0}
     figures["answers"] = {"num": 10, "tokens": 90.4, "characters": 300, "ended": 0.65}
     text = render(dataclasses.replace(page(), models=[ModelRow("M1", figures)]), name)
-    low, high = re.search(r"60\.0 % \[(\d+), (\d+)\]", text).groups()
+    low, high = re.search(r"60\.0 %(?: |<br><small>)\[(\d+), (\d+)\]", text).groups()
     assert (int(low), int(high)) == (55, 64)  # 60 ± 4.8 by the normal approximation
     assert "52.0 %" in text
     assert "M1 learned judging from 12 answers scored by people" in text

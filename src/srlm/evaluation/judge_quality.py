@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import kendalltau, spearmanr
 
 from srlm.evaluation.intervals import Estimate, Share, bootstrap
 
@@ -266,15 +267,10 @@ def calibration(scored: Sequence[ScoredPrompt], seed: int = 0) -> list[dict[str,
 
 
 def rank_correlations(one: Sequence[float], other: Sequence[float]) -> tuple[float, float] | None:
-    """Spearman with average ranks and Kendall's tau-b; None where either side is all equal.
-
-    Both are cosines (Daniels 1944): Kendall of the two matrices of signs of differences, Spearman of their
-    row sums, which are the ranks, centred and doubled. Equal to scipy's, at a tenth of its time.
-    """
-    ones, others = _signs(one), _signs(other)
-    if not (ones.any() and others.any()):
+    """Spearman with average ranks and Kendall's tau-b; None where either side is all equal."""
+    if len(set(one)) < 2 or len(set(other)) < 2:
         return None
-    return _cosine(ones.sum(axis=1), others.sum(axis=1)), _cosine(ones, others)
+    return float(spearmanr(one, other).statistic), float(kendalltau(one, other).statistic)
 
 
 @dataclass(frozen=True)
@@ -330,10 +326,6 @@ def _signs(values: Sequence[float]) -> npt.NDArray[np.float64]:
     """1 where the row's value is above the column's, -1 below, 0 equal, NaN where either is NaN."""
     column = np.array(values, dtype=np.float64)[:, None]
     return np.sign(column - column.T)
-
-
-def _cosine(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
-    return float((one * other).sum() / math.sqrt((one * one).sum() * (other * other).sum()))
 
 
 def _coefficient(

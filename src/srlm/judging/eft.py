@@ -16,7 +16,7 @@ from itertools import combinations
 
 from srlm.config import EftSection
 from srlm.judging.reading import read_verdict
-from srlm.judging.rubric import Rubric
+from srlm.judging.rubric import SEED_TOP, Rubric
 from srlm.records import Example, Judgment, Prompt, Response, content_id, seed_for
 from srlm.seeds import RankedAnswer, RankedPrompt
 
@@ -63,8 +63,8 @@ def agreed(
 ) -> tuple[list[RankedPrompt], Counter[str]]:
     """The prompts on which a draw agrees with the people, scored by it; and what each filter kept.
 
-    Counts: `prompts`, `dropped: unreadable`, `dropped: order`, `kept`; items by score as `before: 4` and,
-    after the cap, `after: 4`.
+    Counts: `prompts`, `dropped: unreadable`, `dropped: order`, `kept`; items by score as `score 4 before
+    the cap` and `score 4 after the cap`.
     """
     judged = {item.response_id: item for item in judgments}
     counts: Counter[str] = Counter()
@@ -78,9 +78,9 @@ def agreed(
             counts["kept"] += 1
         else:
             counts[f"dropped: {outcome}"] += 1
-    counts.update(f"before: {score}" for score in _scores(kept))
+    counts.update(f"score {score} before the cap" for score in _scores(kept))
     capped = cap_commonest(kept, section.max_share, seed)
-    counts.update(f"after: {score}" for score in _scores(capped))
+    counts.update(f"score {score} after the cap" for score in _scores(capped))
     return capped, counts
 
 
@@ -155,7 +155,6 @@ def _justification(judgment: Judgment, draw: int, rubric: Rubric) -> str:
 def agreement_table(counts: Counter[str]) -> str:
     """What each filter kept, and the scores before and after the cap of the commonest, as plain text."""
     dropped = {key: number for key, number in counts.items() if key.startswith("dropped")}
-    scores = sorted({key.partition(": ")[2] for key in counts if key.startswith(("before", "after"))})
     rows = [f"{'ranked prompts':<34}{counts['prompts']:>8,}"]
     rows += [f"{key:<34}{number:>8,}" for key, number in sorted(dropped.items())]
     rows += [
@@ -163,7 +162,9 @@ def agreement_table(counts: Counter[str]) -> str:
         "",
         f"{'score':<10}{'before':>12}{'after':>12}",
     ]
-    rows += [f"{s:<10}{counts[f'before: {s}']:>12,}{counts[f'after: {s}']:>12,}" for s in scores]
+    for score in range(SEED_TOP + 1):
+        before, after = (counts[f"score {score} {when} the cap"] for when in ("before", "after"))
+        rows.append(f"{score:<10}{before:>12,}{after:>12,}")
     return "\n".join(rows)
 
 

@@ -152,16 +152,13 @@ def _taught(counts: dict[str, int]) -> str:
     ]
     if prompts := counts.get("prompts"):
         parts.append(f"an agreement filter that kept {counts.get('kept', 0)} of {prompts} prompts")
-        parts += [
-            f"scores {when} the cap of the commonest: {_histogram(counts, when)}"
-            for when in ("before", "after")
-        ]
+        before, after = (_histogram(counts, when) for when in ("before", "after"))
+        parts.append(f"scores 0 to 5 before the cap of the commonest: {before}; after it: {after}")
     return "; ".join(parts)
 
 
 def _histogram(counts: dict[str, int], when: str) -> str:
-    found = _prefixed(counts, f"{when}: ")
-    return ", ".join(f"{number} × {score}" for score, number in found.items()) or "none"
+    return ", ".join(str(counts.get(f"score {score} {when} the cap", 0)) for score in range(6))
 
 
 def _answering(first: ModelRow, last: ModelRow) -> list[str]:
