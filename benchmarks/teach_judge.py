@@ -16,7 +16,7 @@ from rich.console import Console
 
 from srlm.config import Config, ModelSection, SeedSection
 from srlm.console import watcher
-from srlm.evaluation.judge_quality import quality_table
+from srlm.evaluation.tables import quality_table
 from srlm.judging.eft import eft_examples
 from srlm.judging.rubric import load_rubric
 from srlm.models import Model, folder_digest, resolve

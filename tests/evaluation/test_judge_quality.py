@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 
 from srlm.evaluation.judge_quality import (
-    PAPER_COLUMN,
     PairCounts,
     ScoredPrompt,
     calibration,
@@ -24,10 +23,10 @@ from srlm.evaluation.judge_quality import (
     over_longer,
     pairwise,
     pairwise_by_prompt,
-    quality_table,
     rank_correlations,
     top_best,
 )
+from srlm.evaluation.tables import PAPER_COLUMN, quality_table
 
 MT_BENCH = Path(__file__).parents[3] / "shared/data/prometheus/mt_bench_eval.json.gz"
 POLICIES = ("wrong", "half", "left_out")

@@ -10,10 +10,10 @@ from srlm.evaluation.probes import (
     graded_texts,
     length_effect,
     probe_set,
-    probe_table,
     said_twice,
     self_preference,
 )
+from srlm.evaluation.tables import probe_table
 from srlm.records import Comparison, Judgment
 from srlm.seeds import RankedAnswer, RankedPrompt
 

@@ -108,7 +108,7 @@ def eval_judge(
     FILES are ranked answers of our own form, or UltraFeedback, HH, PandaLM, auto-j, LLMBar, JudgeBench or
     Prometheus files, or any other with --map. See `srlm seed check FILE`.
     """
-    from srlm.evaluation.judge_quality import quality_table
+    from srlm.evaluation.tables import quality_table
     from srlm.seeds.preferences import heldout_preferences
     from srlm.standalone import evaluate_judge, set_names
 
@@ -141,7 +141,8 @@ def eval_bias(
     mapping: tuple[str, ...],
 ) -> None:
     """Whether a judge is swayed by position, length, its own style, magic tokens or orders in the text."""
-    from srlm.evaluation.probes import probe_set, probe_table
+    from srlm.evaluation.probes import probe_set
+    from srlm.evaluation.tables import probe_table
     from srlm.standalone import probe_judge
 
     probes = probe_set(file, mapping, prompts)

@@ -12,7 +12,7 @@ of the rubric's scale unless said otherwise; its interval is a 95 % bootstrap ov
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -188,18 +188,6 @@ def self_preference(lines: Sequence[RankedPrompt], score: Score, author: str | N
         else "not known: no answers of its own beside others' of the same human place (--author, --data)"
     )
     return Probe("self-preference: own answers, same place", effect, "points", verdict)
-
-
-def probe_table(figures: Mapping[str, Any]) -> str:
-    """Plain text: a line a probe with effect, interval, prompts and verdict."""
-    rows = [f"{'probe':<42}{'effect':>8}  {'95 % interval':<16}{'prompts':>8}  verdict"]
-    for probe in figures["probes"]:
-        effect = probe["effect"]
-        size = "–" if effect["value"] is None else f"{effect['value']:+.2f}"
-        interval = "–" if effect["low"] is None else f"[{effect['low']:+.2f}, {effect['high']:+.2f}]"
-        rows.append(f"{probe['name']:<42}{size:>8}  {interval:<16}{effect['num']:>8}  {probe['verdict']}")
-    rows.append("Effects are points of the rubric's scale; for position -1 to 1, and a share of pairs.")
-    return "\n".join(rows)
 
 
 def _change(
