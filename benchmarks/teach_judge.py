@@ -55,11 +55,19 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Pupil:
-    """A model to train: what it learns beside instructions, and how often."""
+    """A model to train: what it learns about judging beside instructions, and how it is weighed."""
 
     name: str
     reasons: bool | None
-    epochs: float
+    balance: str
+    ways: tuple[str, ...]
+
+
+PUPILS = [
+    Pupil("SFT", None, "tokens", ("expected, at once", "expected, after reasons", "sampled")),
+    Pupil("M1 score alone", False, "examples", ("expected, at once", "sampled")),
+    Pupil("M1 reasons first", True, "tokens", tuple(WAYS)),
+]
 
 
 def main() -> None:
@@ -69,34 +77,34 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=2)
     parser.add_argument("--learning-rate", default="1e-4")
     parser.add_argument("--answers", type=int, default=300, help="answers of each other set, at most")
+    parser.add_argument("--pupils", nargs="*", default=[pupil.name for pupil in PUPILS])
     asked = parser.parse_args()
-    pupils = [
-        Pupil("SFT", None, asked.epochs),
-        Pupil("M1 score alone", False, asked.epochs),
-        Pupil("M1 reasons first", True, asked.epochs),
-    ]
-    at_once, *with_reasons = WAYS
-    models = {}
-    for pupil in pupils:
-        model = models[pupil] = trained(pupil, asked.data, asked.folder, asked.learning_rate)
-        sets = held_out(asked.folder) + others(asked.data, asked.answers)
-        report(pupil.name, at_once, model, sets, asked.folder)
-    for pupil, model in reversed(models.items()):
-        for way in with_reasons if pupil.reasons is not False else ():
-            report(pupil.name, way, model, held_out(asked.folder), asked.folder)
+    for pupil in [pupil for pupil in PUPILS if pupil.name in asked.pupils]:
+        model = trained(pupil, asked.data, asked.folder, asked.learning_rate, asked.epochs)
+        for way in pupil.ways:
+            sets = held_out(asked.folder)
+            if way == "expected, at once":
+                sets += others(asked.data, asked.answers)
+            report(pupil.name, way, model, sets, asked.folder)
 
 
-def trained(pupil: Pupil, data: Path, folder: Path, rate: str) -> Model:
+def trained(pupil: Pupil, data: Path, folder: Path, rate: str, epochs: float) -> Model:
     """The pupil's model: from the folder, or trained now."""
     section = load(
-        "smollm2", [f"sft.epochs={pupil.epochs}", f"sft.learning_rate={rate}", "sft.micro_tokens=1024"]
+        "smollm2",
+        [
+            f"sft.epochs={epochs}",
+            f"sft.learning_rate={rate}",
+            "sft.micro_tokens=1024",
+            f"sft.balance={pupil.balance}",
+        ],
     ).config.sft
     target = folder / pupil.name.replace(" ", "-") / "model"
     seed = load_seed(seed_section(data, folder))
     examples = list(seed.instructions)
     if pupil.reasons is not None:
         examples += judging_examples(seed.ranked, reasons=pupil.reasons)
-    print(f"{pupil.name}: {len(examples)} examples, {pupil.epochs:g} epochs", flush=True)
+    print(f"{pupil.name}: {len(examples)} examples, {epochs:g} epochs", flush=True)
     base = resolve(ModelSection())
     with watcher(Console(), json_lines=True) as progress:
         train_sft(

@@ -218,6 +218,11 @@ class SftSection(TrainingSection):
 
     learning_rate: float = Field(5.5e-6, gt=0, description="paper: 5.5e-6")
     min_learning_rate: float = Field(1.1e-6, ge=0, description="paper: 1.1e-6")
+    balance: Literal["tokens", "examples"] = Field(
+        "tokens",
+        description="what counts the same in the loss: every target token, or every example, so that long "
+        "answers do not drown short judgments (open)",
+    )
 
 
 class DpoSection(TrainingSection):

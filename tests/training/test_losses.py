@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from srlm.training.losses import dpo_losses, sft_loss, sum_by_sequence, target_logprobs
+from srlm.training.losses import balanced_sft_loss, dpo_losses, sft_loss, sum_by_sequence, target_logprobs
 
 
 def test_dpo_loss_by_hand():
@@ -25,6 +25,18 @@ def test_dpo_starts_at_log_two_and_pulls_the_answers_apart():
     # d loss / d chosen = -beta * sigmoid(-margin) = -0.5 * 0.5
     assert chosen.grad.item() == pytest.approx(-0.25)
     assert rejected.grad.item() == pytest.approx(0.25)
+
+
+def test_balanced_loss_is_the_mean_over_examples():
+    """Means 2 and 4 of two examples in one micro-batch, 6 of the third alone: (2 + 4 + 6) / 3 = 4.
+
+    By tokens it would be (1 + 3 + 4 + 6) / 4 = 3.5.
+    """
+    shares = [
+        balanced_sft_loss(torch.tensor([-1.0, -3.0, -4.0]), torch.tensor([0, 0, 1]), torch.tensor([2, 1]), 3),
+        balanced_sft_loss(torch.tensor([-6.0]), torch.tensor([0]), torch.tensor([1]), 3),
+    ]
+    assert float(sum(shares)) == pytest.approx(4.0)
 
 
 def test_sft_loss_is_the_mean_over_the_whole_batch():

@@ -71,7 +71,8 @@ def _trainer(
         )
         loss, length = dpo_micro_loss(items, reference, job.dpo.beta, pad, autocast), pair_length
     else:
-        loss, length = sft_micro_loss(items, pad, autocast), sequence_length
+        balance = job.sft.balance if job.sft else "tokens"
+        loss, length = sft_micro_loss(items, pad, autocast, balance), sequence_length
 
     def split(batch: list[int]) -> list[list[int]]:
         groups = micro_batches([length(items[index]) for index in batch], section.micro_tokens)

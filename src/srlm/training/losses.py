@@ -51,6 +51,16 @@ def sft_loss(logprobs: Tensor, num_targets: int) -> Tensor:
     return -logprobs.sum() / num_targets
 
 
+def balanced_sft_loss(logprobs: Tensor, owners: Tensor, num_targets: Tensor, num_examples: int) -> Tensor:
+    """Mean over the examples of a whole batch of each one's mean negative log-likelihood a target token.
+
+    logprobs, owners: [targets]; num_targets: [sequences], of this micro-batch. `num_examples` counts the
+    whole optimiser batch.
+    """
+    sums = sum_by_sequence(logprobs, owners, len(num_targets))
+    return -(sums / num_targets).sum() / num_examples
+
+
 def dpo_losses(
     chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, beta: float
 ) -> tuple[Tensor, Tensor]:

@@ -1,18 +1,22 @@
-"""SFT: the loss falls on answers alone, averaged over all target tokens of a batch (section 2.2)."""
+"""SFT: the loss falls on answers alone, averaged over a batch by token or by example (section 2.2)."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from srlm.training.batches import Tokens, collate
-from srlm.training.losses import sft_loss
+from srlm.training.losses import balanced_sft_loss, sft_loss
 from srlm.training.policy import answer_logprobs
 from srlm.training.trainer import Metrics, MicroLoss
 
 
 def sft_micro_loss(
-    items: list[Tokens], pad: int, autocast: Callable[[], Any]
+    items: list[Tokens],
+    pad: int,
+    autocast: Callable[[], Any],
+    balance: Literal["tokens", "examples"] = "tokens",
 ) -> Callable[[list[int]], MicroLoss]:
     """For an optimiser batch, the function that gives each micro-batch's share of its loss."""
 
@@ -22,7 +26,11 @@ def sft_micro_loss(
         def share(model: Any, group: list[int]) -> tuple[Tensor, Metrics]:
             micro = collate([items[index] for index in group], pad).to(model.device)
             logprobs = answer_logprobs(model, micro, autocast())
-            return sft_loss(logprobs, num_targets), {
+            loss = sft_loss(logprobs, num_targets)
+            if balance == "examples":
+                counts = torch.tensor([items[index].num_targets for index in group], device=model.device)
+                loss = balanced_sft_loss(logprobs, micro.owners, counts, len(batch))
+            return loss, {
                 "target_tokens": float(len(micro.targets)),
                 "tokens": float(micro.mask.sum()),
                 "answer_length": len(micro.targets) / len(batch),
