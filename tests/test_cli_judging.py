@@ -216,6 +216,13 @@ def test_seed_build_keeps_evaluation_prompts_out(cli, trees, tmp_path):
         assert tree(n)["prompt"]["text"] not in built
 
 
+def test_seed_build_refuses_evaluation_prompts_it_cannot_read(cli, trees, tmp_path):
+    avoid = write(tmp_path / "evaluation.jsonl", [{"prompt": "Why?"}, {"id": 3}])
+    result = cli("seed", "build", "oasst", trees, "--avoid", avoid, "--out", "seed")
+    assert result.exit_code == 2
+    assert "line 2" in result.output
+
+
 def test_seed_score_keeps_what_agrees_and_prints_why(cli, tiny, trees, tmp_path):
     cli("seed", "build", "oasst", trees, "--eft-share", "1", "--out", "seed")
     words = ("seed", "score", "seed/ranked.jsonl", SCRIPTED, "eft.samples=4", "--model", tiny.path)

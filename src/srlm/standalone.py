@@ -52,12 +52,8 @@ def _judged_lines(answers: AnswerFile, judgments: Iterable[Judgment]) -> Iterato
         judgment = next(found) if line.response else None
         said = judgment.model_dump(mode="json", exclude={"prompt_id", "response_id"}) if judgment else None
         value = line.value if isinstance(line.value, dict) else {}
-        yield (
-            json.dumps(
-                value | {"line": line.number, "judgment": said, "fault": line.fault}, ensure_ascii=False
-            )
-            + "\n"
-        )
+        added = {"line": line.number, "judgment": said, "fault": line.fault}
+        yield json.dumps(value | added) + "\n"  # in ASCII: half of a surrogate pair could not be written
 
 
 @dataclass(frozen=True)
