@@ -44,11 +44,15 @@ def preferences(path: Path, mapping: Sequence[str] = ()) -> Preferences:
     return read_preferences(path, parse_mapping(mapping) if mapping else None)
 
 
-def heldout_preferences(path: Path, mapping: Sequence[str] = ()) -> list[RankedPrompt]:
-    """What of a file may evaluate a judge: its held-out lines where lines name a side, else all."""
-    found = preferences(path, mapping).lines
-    heldout = [line for line in found if line.split == "heldout"]
-    return heldout or [line for line in found if line.split is None] or found
+def heldout_preferences(path: Path, mapping: Sequence[str] = ()) -> tuple[list[RankedPrompt], list[str]]:
+    """What of a file may evaluate a judge, and what cannot be used and why.
+
+    Its held-out lines where lines name a side, else all.
+    """
+    found = preferences(path, mapping)
+    heldout = [line for line in found.lines if line.split == "heldout"]
+    lines = heldout or [line for line in found.lines if line.split is None] or found.lines
+    return lines, [f"{found.unit} {fault.number}: {fault}" for fault in found.faults]
 
 
 def ranked_lines(paths: Iterable[Path], mapping: Sequence[str] = ()) -> tuple[str, list[str]]:
