@@ -16,17 +16,22 @@ from rich.console import Console
 
 from srlm.config import Config, ModelSection, SeedSection
 from srlm.console import watcher
+from srlm.evaluation.heldout import scored_prompts
+from srlm.evaluation.intervals import Share, bootstrap
+from srlm.evaluation.judge_quality import PairCounts, count_pairs
 from srlm.evaluation.tables import quality_table
 from srlm.judging.eft import eft_examples
 from srlm.judging.rubric import load_rubric
 from srlm.models import Model, folder_digest, resolve
 from srlm.recipes import load
-from srlm.records import Example
+from srlm.records import Example, Judgment
 from srlm.seeds import RankedPrompt, load_seed
+from srlm.seeds.balance import without_length
 from srlm.seeds.building import BuildOptions, build_seed, seed_files
 from srlm.seeds.oasst import read_trees
 from srlm.seeds.preferences import heldout_preferences
 from srlm.standalone import evaluate_judge
+from srlm.store.jsonl import read_records
 from srlm.store.run import open_run
 from srlm.training.launch import train_sft
 
@@ -61,11 +66,13 @@ class Pupil:
     reasons: bool | None
     balance: str
     ways: tuple[str, ...]
+    no_length: bool = False
 
 
 PUPILS = [
     Pupil("SFT", None, "tokens", ("expected, at once", "expected, after reasons", "sampled")),
     Pupil("M1 score alone", False, "examples", ("expected, at once", "sampled")),
+    Pupil("M1 without length", False, "examples", ("expected, at once",), no_length=True),
     Pupil("M1 reasons first", True, "tokens", tuple(WAYS)),
 ]
 
@@ -86,6 +93,27 @@ def main() -> None:
             if way == "expected, at once":
                 sets += others(asked.data, asked.answers)
             report(pupil.name, way, model, sets, asked.folder)
+    for name, lines in held_out(asked.folder) + others(asked.data, asked.answers):
+        for pupil in [
+            pupil.name for pupil in PUPILS if pupil.name in asked.pupils and pupil.reasons is not None
+        ]:
+            print(f"{name}, {pupil}: {gain(asked.folder, pupil, name, lines)}")
+
+
+def gain(folder: Path, better: str, name: str, lines: Sequence[RankedPrompt]) -> str:
+    """By how much M1 is right on more pairs than the SFT baseline: paired, over the same prompts."""
+    both = []
+    for pupil in ("SFT", better.replace(" ", "-")):
+        judgments = read_records(folder / pupil / "expected-at-once" / name / "judgments.jsonl", Judgment)
+        scores = {item.response_id: item.score for item in judgments}
+        both.append([count_pairs(prompt) for prompt in scored_prompts(scores, lines)])
+
+    def part(counts: tuple[PairCounts, PairCounts]) -> Share:
+        before, after = (item.right + item.tied / 2 for item in counts)
+        return after - before, counts[0].right + counts[0].wrong + counts[0].tied
+
+    found = bootstrap(list(zip(*both, strict=True)), part, seed=0)
+    return f"M1 above SFT by {found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}] of pairs"
 
 
 def trained(pupil: Pupil, data: Path, folder: Path, rate: str, epochs: float) -> Model:
@@ -103,7 +131,8 @@ def trained(pupil: Pupil, data: Path, folder: Path, rate: str, epochs: float) ->
     seed = load_seed(seed_section(data, folder))
     examples = list(seed.instructions)
     if pupil.reasons is not None:
-        examples += judging_examples(seed.ranked, reasons=pupil.reasons)
+        ranked = without_length(seed.ranked) if pupil.no_length else seed.ranked
+        examples += judging_examples(ranked, reasons=pupil.reasons)
     print(f"{pupil.name}: {len(examples)} examples, {epochs:g} epochs", flush=True)
     base = resolve(ModelSection())
     with watcher(Console(), json_lines=True) as progress:

@@ -33,6 +33,11 @@ def build() -> None:
     help="none: the SFT baseline of the run writes scores (paper); rank: from the human rank.",
 )
 @click.option("--justify/--no-justify", default=True, help="With --scores rank: reasons before the score.")
+@click.option(
+    "--balance-length/--no-balance-length",
+    default=False,
+    help="Train on prompts among which the longer answer wins as often as not.",
+)
 @click.option("--lang", default="en", show_default=True, help="Language of prompts and answers.")
 @click.option(
     "--turns", "eft_turns", default=1, show_default=True, help="User turns a ranked prompt may have."

@@ -11,6 +11,7 @@ from typing import Literal
 
 from srlm.errors import DataError
 from srlm.records import seed_for
+from srlm.seeds.balance import without_length
 from srlm.seeds.loading import Instruction, RankedAnswer, RankedPrompt, Split
 from srlm.seeds.oasst import Fault, Message, fault_counts, fault_lines
 from srlm.similarity import Pool
@@ -53,6 +54,13 @@ class BuildOptions:
     )
     ift_heldout: float = field(
         default=0.0, metadata={"help": "share of the IFT prompts held out (paper: all 3,200 are trained on)"}
+    )
+    balance_length: bool = field(
+        default=False,
+        metadata={
+            "help": "leave out training prompts until the longer answer wins as often as not, so "
+            "that length cannot be learned as quality"
+        },
     )
     justify: bool = field(
         default=True,
@@ -165,11 +173,14 @@ def build_seed(
         funnel.append(_row(name, pools))
     pools = _apart(pools, options.eft_share)
     funnel.append(_row("IFT and EFT disjoint", pools))
-    return Built(
-        [_instruction(item, options) for item in pools[0]],
-        [_ranked(item, options) for item in pools[1]],
-        funnel,
-    )
+    instructions = [_instruction(item, options) for item in pools[0]]
+    ranked = [_ranked(item, options) for item in pools[1]]
+    if options.balance_length:
+        ranked = without_length(ranked)
+        answers = sum(len(line.answers) for line in ranked)
+        row = Stage("longer wins as often as not", len(instructions), len(ranked), answers)
+        funnel.append(row)
+    return Built(instructions, ranked, funnel)
 
 
 def seed_files(built: Built, faults: Sequence[Fault] = (), shared: Sequence[str] = ()) -> dict[str, str]:
