@@ -26,7 +26,11 @@ def main() -> None:
         print("GiB at most: main process and trainings", [item["peak_memory_gib"] for item in memory])
         print(f"make demo: {minutes:.1f} minutes after set-up, largest process {peak:.1f} GiB, pairs {pairs}")
         for name in ("M0", "M1", "M2", "M3"):
-            print(name, json.loads((run / name / "evaluation/figures.json").read_text()))
+            figures = json.loads((run / name / "evaluation/figures.json").read_text())
+            judge = figures["judge"]
+            right, similar = judge["pairwise"]["half"], judge["similar_length"]["pairwise"]["half"]
+            print(name, judge["pairs"], "right", right, "at similar length", similar)
+            print("  unreadable", judge["unreadable"], figures["answers"], "loss", figures["heldout_loss"])
 
 
 if __name__ == "__main__":
