@@ -10,7 +10,7 @@ notions are rules without data:
 
 Where a full stop ends an abbreviation or an ellipsis, Punkt asks its table of words seen in newspapers
 whether the next word opens a sentence; here the word must be one of `_OPENERS`. As for Punkt, "e.g." and
-"etc." are no abbreviations. On 3,291 answers of seven models the number of sentences is that of NLTK 3.10
+"etc." are no abbreviations. On 3,291 answers in seven sets the number of sentences is that of NLTK 3.10
 in 98 of 100, and else off by two on average: list labels ("b. Click"), names ("J.K. Rowling") and code.
 Of the letters that stand alone, those of `_LABELS` end a sentence, as in "point B. Then".
 """
