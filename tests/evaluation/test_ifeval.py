@@ -317,7 +317,7 @@ def test_an_instruction_that_cannot_be_checked_is_refused_by_name(name, argument
 
 def test_a_language_that_is_never_found_is_refused():
     with pytest.raises(DataError, match="zh-cn"):
-        CHECKS["language:response_language"]("text", language="zh")
+        Instruction("language:response_language", {"language": "zh"})
 
 
 def line(**changes):

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin
 
 from srlm.errors import DataError
 from srlm.evaluation.ifeval.instructions import CHECKS
+from srlm.evaluation.ifeval.language import require_known
 from srlm.seeds.mapping import Bad, Source, listed, shown
 
 
@@ -45,6 +46,8 @@ class Instruction:
                 "; ".join(faults),
                 f"give it just these arguments: {', '.join(wanted) or 'none'}",
             )
+        if "language" in wanted:
+            require_known(self.arguments["language"])
 
     def is_followed(self, response: str) -> bool:
         """Whether the response as it is follows the instruction; an empty one follows none."""
