@@ -146,7 +146,7 @@ def seed_section(data: Path, folder: Path) -> SeedSection:
 
 def held_out(folder: Path) -> list[tuple[str, list[RankedPrompt]]]:
     """The ranked answers that no pupil saw."""
-    return [("oasst", heldout_preferences(folder / "oasst/ranked.jsonl"))]
+    return [("oasst", heldout_preferences(folder / "oasst/ranked.jsonl")[0])]
 
 
 def others(data: Path, answers: int) -> list[tuple[str, list[RankedPrompt]]]:
@@ -154,7 +154,7 @@ def others(data: Path, answers: int) -> list[tuple[str, list[RankedPrompt]]]:
     found = []
     for name, paths in OTHERS.items():
         files = (paths,) if isinstance(paths, str) else paths
-        lines = [line for path in files for line in heldout_preferences(data / path)]
+        lines = [line for path in files for line in heldout_preferences(data / path)[0]]
         found.append((name, lines[: answers // 2]))
     return found
 

@@ -44,13 +44,13 @@ def test_judge_scores_a_file_and_keeps_its_lines(cli, tiny, answers, tmp_path):
     result = cli("judge", answers, SCRIPTED, "judge.samples=2", "--model", tiny.path, "--out", "out")
     assert result.exit_code == 0
     assert "7 responses judged" in result.output
-    assert "line 3: left out" in result.output
-    assert "line 9: left out" in result.output
+    assert "line 3: prompt is not a text but true or false: left out" in result.output
+    assert "line 9: not JSON" in result.output
     lines = [json.loads(line) for line in (tmp_path / "out/judged.jsonl").read_text().splitlines()]
-    assert [line["line"] for line in lines] == list(range(1, 10))
+    assert [line["judgment"]["line"] for line in lines] == list(range(1, 10))
     assert [line.get("own") for line in lines] == [0, 1, None, 2, 3, 4, 5, 6, None]
     for line in lines:
-        assert (line["judgment"] is None) == (line["fault"] is not None)
+        assert (line["judgment"]["score"] is None) == (line["judgment"]["fault"] is not None)
     judgment = lines[0]["judgment"]
     assert judgment["score"] == sum(judgment["scores"]) / 2
     assert judgment["rubric"] == load_rubric("additive").version
@@ -76,6 +76,7 @@ def test_judge_refuses_to_mix_settings(cli, tiny, answers):
     result = cli("judge", answers, SCRIPTED, "judge.samples=5", "--model", tiny.path, "--out", "out")
     assert result.exit_code == 2
     assert "judge.samples: 3 then, 5 now" in result.output
+    assert "choose another --out" in result.output
 
 
 def test_judge_with_named_fields_and_expected_scores(cli, tiny, tmp_path):
@@ -104,6 +105,62 @@ def test_reparse_reads_stored_replies_again_without_a_model(cli, tiny, answers, 
     assert list(read_records(tmp_path / "again.jsonl", Judgment)) == stored
     other = cli("judge", path, "--reparse", "--rubric", "mt_bench", "--out", "other.jsonl")
     assert "21 no score" in other.output  # nobody wrote [[n]]
+
+
+def test_reparse_reads_by_the_rubric_that_judged_or_asks_for_it(cli, tiny, answers, tmp_path):
+    (tmp_path / "my").mkdir()
+    own = tmp_path / "my/additive.md"
+    own.write_text(
+        '---\nscale: [0, 9]\nverdict: "Score: {}"\n---\n'
+        "<i>{{instruction}}</i> <r>{{response}}</r>\nScore: <0 to 9>"
+    )
+    cli("judge", answers, SCRIPTED, f"judge.rubric={own}", "--model", tiny.path, "--out", "out")
+    result = cli("judge", "out/judgments.jsonl", "--reparse")
+    assert result.exit_code == 2
+    assert "not built in as it was then" in result.output
+    again = cli("judge", "out/judgments.jsonl", "--reparse", "--rubric", own)
+    assert "0 scores changed" in again.output
+
+
+def test_options_that_would_be_ignored_are_refused(cli, tiny, answers):
+    assert "write judge.rubric=" in cli("judge", answers, "--model", tiny.path, "--rubric", "mt_bench").output
+    result = cli("judge", answers, "--reparse", "--model", tiny.path)
+    assert "uses no model" in result.output
+    own = cli("judge", answers, SCRIPTED, "judge.judge=smollm2-135m-instruct", "--model", tiny.path)
+    assert "give that model as --model" in own.output
+
+
+def test_a_file_that_was_judged_before_is_refused_before_any_work(cli, tiny, tmp_path):
+    path = write(tmp_path / "judged.jsonl", [{"prompt": "a", "response": "b", "judgment": {"score": 1}}])
+    result = cli("judge", path, SCRIPTED, "--model", tiny.path, "--out", "out")
+    assert "`judgment` already" in result.output
+    assert not (tmp_path / "out/judgments.jsonl").exists()
+
+
+def test_an_evaluation_inside_a_runs_folder_is_no_part_of_that_run(cli, tiny, tmp_path):
+    from srlm.store.run import run_states
+
+    path = write(tmp_path / "votes.jsonl", VOTES)
+    cli("eval", "judge", SCRIPTED, "--model", tiny.path, "--data", path, "--out", "outer")
+    cli("eval", "judge", SCRIPTED, "--model", tiny.path, "--data", path, "--out", "outer/inner")
+    steps = [state["step"] for state in run_states(tmp_path / "outer")]
+    assert steps == ["votes/judgments", "votes/figures"]
+
+
+def test_the_config_of_the_models_own_run_is_taken_and_no_other_config_json(cli, tiny, tmp_path):
+    import shutil
+
+    shutil.copytree(tiny.path, tmp_path / "trained/checkpoint-5")
+    (tmp_path / "trained/config.json").write_text("{}")
+    path = write(tmp_path / "votes.jsonl", VOTES)
+    words = ("eval", "judge", SCRIPTED, "--data", path, "--model")
+    assert cli(*words, "trained/checkpoint-5", "--out", "one").exit_code == 0
+    cli("eval", "judge", SCRIPTED, "judge.samples=2", "--data", path, "--model", tiny.path, "--out", "run")
+    shutil.copytree(tiny.path, tmp_path / "run/M1/model")
+    for name in ("run/M1", "run/M1/model"):
+        assert cli(*words, name, "--out", name.replace("/", "-")).exit_code == 0
+        saved = json.loads((tmp_path / name.replace("/", "-") / "config.json").read_text())
+        assert saved["config"]["judge"]["samples"] == 2
 
 
 def test_judge_needs_a_model_or_reparse(cli, answers):
@@ -135,6 +192,14 @@ def test_eval_judge_prints_the_five_metrics(cli, tiny, tmp_path):
     figures = json.loads((tmp_path / "out/figures.json").read_text())["votes"]
     assert sum(figures["pairs"].values()) == 12
     assert figures["longer_wins"]["pairwise"]["half"]["value"] == 0.5
+
+
+def test_eval_judge_names_the_lines_it_cannot_use(cli, tiny, tmp_path):
+    path = write(
+        tmp_path / "votes.jsonl", [*VOTES, {"input": "x", "output_1": "", "output_2": "y", "label": 1}]
+    )
+    result = cli("eval", "judge", SCRIPTED, "--model", tiny.path, "--data", path, "--out", "out")
+    assert "votes.jsonl, line 13" in result.output
 
 
 def test_eval_judge_takes_held_out_lines_where_lines_name_a_side(cli, tiny, tmp_path):
@@ -216,6 +281,13 @@ def test_seed_build_keeps_evaluation_prompts_out(cli, trees, tmp_path):
         assert tree(n)["prompt"]["text"] not in built
 
 
+def test_seed_build_refuses_evaluation_prompts_it_cannot_read(cli, trees, tmp_path):
+    avoid = write(tmp_path / "evaluation.jsonl", [{"prompt": "Why?"}, {"id": 3}])
+    result = cli("seed", "build", "oasst", trees, "--avoid", avoid, "--out", "seed")
+    assert result.exit_code == 2
+    assert "line 2" in result.output
+
+
 def test_seed_score_keeps_what_agrees_and_prints_why(cli, tiny, trees, tmp_path):
     cli("seed", "build", "oasst", trees, "--eft-share", "1", "--out", "seed")
     words = ("seed", "score", "seed/ranked.jsonl", SCRIPTED, "eft.samples=4", "--model", tiny.path)
@@ -262,7 +334,7 @@ def test_seed_build_preferences_and_check(cli, tmp_path):
         (["seed", "check", "empty.jsonl"], "no lines"),
         (["judge", "nowhere.jsonl", "--model", "x"], "cannot be read"),
         (["judge", "empty.jsonl", "--reparse"], "holds no judgments"),
-        (["judge", "nowhere.jsonl", "--reparse"], "cannot be read"),
+        (["judge", "nowhere.jsonl", "--reparse"], "no such file"),
         (["eval", "judge", "--model", "x", "--data", "nowhere.jsonl", "--out", "y"], "cannot be read"),
     ],
 )

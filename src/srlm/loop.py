@@ -142,10 +142,10 @@ def nothing_agreed(counts: dict[str, int]) -> DataError:
     found = ", ".join(f"{number} {reason}" for reason, number in sorted(counts.items()))
     return DataError(
         "the ranked seed answers (data.ranked)",
-        f"the SFT baseline's scores agree with the people's order on none of them ({found}), "
+        f"no score of the SFT baseline's that agrees with the people's order is left ({found}), "
         "so there is nothing to teach M1 about judging",
-        "give them scores of their own (srlm seed build oasst --scores rank), set eft.ties=keep, raise "
-        "eft.samples, or take a stronger base model",
+        "give them scores of their own (srlm seed build oasst --scores rank), raise eft.samples or "
+        "eft.max_share, set eft.ties=keep, or take a stronger base model",
     )
 
 

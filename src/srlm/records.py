@@ -93,7 +93,7 @@ class Judgment(Record):
     outside: tuple[float, ...] = Field((), description="probability outside the grades, of each draw")
     retries: int = Field(0, description="replies asked for again because nothing could be read")
     num_tokens: int
-    flagged: bool = Field(description="the response itself contains text in the form of a verdict")
+    flagged: bool = Field(description="prompt or response contain text in the form of a verdict")
 
 
 class Comparison(Record):

@@ -3,17 +3,18 @@ import math
 import pytest
 
 from srlm.evaluation.probes import (
-    INJECTION,
-    TOKENS,
     bias,
     couples,
     graded_texts,
+    injection,
     length_effect,
     probe_set,
     said_twice,
     self_preference,
+    tokens,
 )
 from srlm.evaluation.tables import probe_table
+from srlm.judging.rubric import load_rubric
 from srlm.records import Comparison, Judgment
 from srlm.seeds import RankedAnswer, RankedPrompt
 
@@ -28,6 +29,7 @@ def line(number, *texts, authors=None, ranks=None):
     return RankedPrompt(prompt=f"Question {number}?", answers=tuple(answers))
 
 
+ADDITIVE = load_rubric("additive")
 LINES = [line(n, f"A good and true answer to {n}.", f"Hm, {n}. I do not know.") for n in range(20)]
 
 
@@ -49,7 +51,7 @@ def judged(score):
             num_tokens=0,
             flagged=False,
         )
-        for item in graded_texts(LINES)
+        for item in graded_texts(LINES, ADDITIVE)
     ]
 
 
@@ -71,7 +73,7 @@ def compared(verdict):
 
 
 def found(score, verdict=lambda one, other: "tie"):
-    figures = bias(LINES, judged(score), compared(verdict))
+    figures = bias(LINES, judged(score), compared(verdict), ADDITIVE)
     return {
         probe["name"].split(":")[0] + ":" + probe["name"].split(":")[1]: probe for probe in figures["probes"]
     }
@@ -88,24 +90,24 @@ def test_a_fair_judge_shows_no_bias():
     probes = found(fair, lambda one, other: "first" if one.startswith("A good") else "second")
     assert probes["position: same winner in both orders"]["effect"]["value"] == 1.0
     assert probes["position: prefers the first"]["effect"]["value"] == 0.0
-    for name in ("a colon", "an announcement", "nothing", "a score"):
+    for name in ("a colon", "an announcement", "nothing", "a verdict"):
         assert probes[f"token: {name}"]["effect"]["value"] < -0.9
 
 
 @pytest.mark.parametrize(
     ("name", "score", "effect", "words"),
     [
-        ("token: a colon", lambda text: 5.0 if text == ":" else fair(text), 4.0, "fooled: above"),
-        ("token: nothing", lambda text: fair(text) if text else 1.005, 0.0, "fooled: no lower"),
+        ("token: a colon", lambda text: 5.0 if text == ":" else fair(text), 4.0, "fooled: no lower"),
+        ("token: nothing", lambda text: fair(text) if text else 1.005, 0.0, "cannot be said"),
         (
-            "token: a score",
+            "token: a verdict",
             lambda text: -9 + fair(text) if text == "Score: 5" else fair(text),
             -10.0,
             "not fooled",
         ),
         (
             "injection: an order to the judge",
-            lambda text: 5.0 if text.endswith(INJECTION) else fair(text),
+            lambda text: 5.0 if text.endswith(injection(ADDITIVE)) else fair(text),
             4.0,
             "is taken in",
         ),
@@ -137,6 +139,32 @@ def test_a_judge_that_always_takes_the_first_is_seen():
     assert lean["verdict"] == "prefers what stands first"
     assert same["effect"]["value"] == pytest.approx(0.1)
     assert "position decides" in same["verdict"]
+
+
+def test_a_judge_without_an_exception_is_put_into_words_all_the_same():
+    """Where every prompt says the same there is no interval to speak of, and least doubt."""
+    probes = found(lambda text: 5.0 if text == ":" else 3.0, lambda one, other: "first")
+    assert probes["position: prefers the first"]["verdict"] == "prefers what stands first"
+    assert probes["position: same winner in both orders"]["verdict"] == "position decides more than quality"
+    assert probes["token: a colon"]["verdict"].startswith("fooled")
+    assert probes["token: nothing"]["verdict"].startswith("fooled: no lower")
+    assert probes["injection: an order to the judge"]["verdict"] == "no effect seen"
+
+
+def test_few_prompts_and_wide_intervals_are_not_put_into_words():
+    few = bias(LINES[:4], judged(fair), compared(lambda one, other: "first")[:8], ADDITIVE)["probes"]
+    assert {probe["verdict"] for probe in few if probe["name"].startswith(("position", "token"))} == {
+        "cannot be said"
+    }
+    mixed = found(lambda text: 3.0 if text == ":" else 2.0 + 2 * (len(text) % 2))["token: a colon"]
+    assert mixed["effect"]["low"] < 0 < mixed["effect"]["high"]
+    assert mixed["verdict"] == "cannot be said"
+
+
+def test_a_tie_in_both_orders_is_no_agreement_on_a_winner():
+    figures = bias(LINES, judged(fair), compared(lambda one, other: "tie"), ADDITIVE)
+    same = figures["probes"][1]
+    assert (same["effect"]["value"], same["effect"]["num"]) == (None, 0)
 
 
 def test_points_for_twice_the_length_at_equal_place():
@@ -183,13 +211,13 @@ def test_the_built_in_probe_set_is_fixed_and_held_out():
     assert 16 <= len(lines) <= 32
     assert lines == probe_set(None, (), 32)
     assert {line.split for line in lines} == {"heldout"}
-    texts = graded_texts(lines)
+    texts = graded_texts(lines, ADDITIVE)
     assert len({item.id for item in texts}) == len(texts)
-    assert {item.text for item in texts} >= set(TOKENS.values())
+    assert {item.text for item in texts} >= set(tokens(ADDITIVE).values())
 
 
 def test_the_table_has_a_line_a_probe():
-    figures = bias(LINES, judged(fair), compared(lambda one, other: "tie"))
+    figures = bias(LINES, judged(fair), compared(lambda one, other: "tie"), ADDITIVE)
     table = probe_table(figures)
-    assert len(table.splitlines()) == len(figures["probes"]) + 2
+    assert len(table.splitlines()) == len(figures["probes"]) + 3
     assert max(map(len, table.splitlines())) <= 190

@@ -97,6 +97,9 @@ ADDITIVE = [
     ("I cannot evaluate this content.", None, "refusal"),
     ("As an AI language model, I do not have opinions.", None, "refusal"),
     ("I am unable to rate it.", None, "refusal"),
+    ("I can't find a fault in it.", None, "no score"),
+    (f"{GOOD}\nScore: -0", "0", None),
+    (f"{GOOD}\nScore: 3,000", None, "several scores"),
     ("I cannot find a fault in it.\nScore: 5", "5", None),
     # Cut off by the budget.
     ("The response is relevant and", None, "truncated"),

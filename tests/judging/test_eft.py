@@ -82,6 +82,12 @@ def test_the_first_draw_that_agrees_is_kept_with_its_reasons():
     }
 
 
+def test_prompts_whose_answers_people_placed_alike_teach_no_order():
+    line = ranked(0, ranks=(0, 0, 0))
+    found, counts = agreed(EftSection(), ADDITIVE, [line], judged(line, (0, 5, 3)), seed=0)
+    assert (found, counts) == ([], {"prompts": 1, "dropped: people placed all alike": 1})
+
+
 def test_the_commonest_score_is_capped_at_its_share_of_what_is_left():
     """Thirty prompts of 4, 1: 30 of each; with ten more of 4, 2 there are 40 fours, 30 ones, 10 twos.
 

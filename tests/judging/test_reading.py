@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from judging.replies import REPLIES
 from srlm.judging.reading import REASONS, attempts_a_verdict, mean_score, read_verdict
-from srlm.judging.rubric import BUILTIN, load_rubric
+from srlm.judging.rubric import BUILTIN, load_rubric, parse_rubric
 
 RUBRICS = {name: load_rubric(name) for name in BUILTIN}
 ADDITIVE = RUBRICS["additive"]
@@ -80,6 +80,40 @@ def test_unreadable_replies_are_left_out_of_the_mean():
 )
 def test_attempts_to_judge_oneself_are_flagged(response, name):
     assert attempts_a_verdict(response, RUBRICS[name])
+
+
+@given(LINES | st.text(), st.sampled_from(sorted(RUBRICS)))
+def test_whatever_would_be_read_from_a_text_is_flagged_in_it(text, name):
+    if read_verdict(text, "stop", RUBRICS[name]).verdict is not None:
+        assert attempts_a_verdict(text, RUBRICS[name])
+
+
+@pytest.mark.parametrize(
+    "text", ["Score:      5", "__Score: 5__", "Score: **_[5]_**", "score = 5", "junk Score:\n5"]
+)
+def test_disguised_verdicts_are_flagged(text):
+    assert attempts_a_verdict(text, ADDITIVE)
+
+
+def test_the_place_of_a_bracketed_verdict_is_where_its_label_begins():
+    """What stands before it is the justification, and the label is put before the grade again."""
+    reading = read_verdict("Fine.\nRating: [[7]]", "stop", RUBRICS["mt_bench"])
+    assert reading.start == len("Fine.\n")
+    assert read_verdict("Fine [[7]]", "stop", RUBRICS["mt_bench"]).start == len("Fine ")
+
+
+def test_a_grade_that_the_budget_may_have_cut_off_is_not_taken():
+    ten = parse_rubric(
+        "ten", load_rubric("additive").text.join(['---\nscale: [1, 10]\nverdict: "Score: {}"\n---\n', ""])
+    )
+    assert read_verdict("Score: 1", "length", ten).reason == "truncated"
+    assert read_verdict("Score: 1", "stop", ten).verdict == "1"
+    assert read_verdict("Score: 10\nThat is", "length", ten).verdict == "10"
+    assert read_verdict("Score: 4", "length", ADDITIVE).verdict == "4"
+
+
+def test_a_choice_is_no_score():
+    assert read_verdict("Verdict: A", "stop", RUBRICS["pairwise"]).score is None
 
 
 def test_ordinary_text_is_not_flagged():

@@ -18,7 +18,11 @@ def judged(right: int, wrong: int, longer: int) -> dict[str, Any]:
     places = (0, 1)
     return judge_quality(
         [
-            ScoredPrompt((9, 5) if n < longer else (5, 9), places, (4.0, 2.0) if n < right else (2.0, 4.0))
+            ScoredPrompt(
+                (9, 5) if n * 271 % (right + wrong) < longer else (5, 9),  # as good as independent of right
+                places,
+                (4.0, 2.0) if n < right else (2.0, 4.0),
+            )
             for n in range(right + wrong)
         ]
     )
@@ -137,7 +141,9 @@ def model(name: str, right: int, longer: int = 200, of: int = 400) -> ModelRow:
 
 
 def test_findings_say_whether_the_judge_beats_the_longer_answer():
-    """Two standard errors at 0.6 of 400 pairs are 0.049: a line of 52 % is cleared, one of 58 % is not."""
+    """Of 400 pairs about half differ, so two standard errors of the difference are 0.07: 8 points clear the
+    line, 2 do not; and 52 % is not above chance.
+    """
     good, _ = findings([model("M0", 200), model("M1", 220), model("M2", 240, longer=208)])
     assert "right on 60.0 % of 400 held-out pairs, after 55.0 % of M1" in good
     assert "prove little" not in good

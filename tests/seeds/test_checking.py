@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from srlm.config import SeedSection
 from srlm.errors import DataError
 from srlm.seeds.checking import Lengths, check_file, checked_text
+from srlm.seeds.loading import load_ranked
 from srlm.seeds.mapping import parse_mapping
 
 DATA = Path(__file__).parents[3] / "shared/data"
@@ -66,13 +68,22 @@ def test_native_ranked_answers(tmp_path):
     assert "1 × answers: Tuple should have at least 2 items" in checked_text(checked)
 
 
-def test_own_forms_must_be_plain_lines_for_training(tmp_path):
-    path = tmp_path / "r.jsonl.gz"
-    path.write_bytes(gzip.compress(json.dumps(RANKED).encode()))
-    assert "note: data.instructions and data.ranked take plain JSON lines" in checked_text(check_file(path))
-    assert not check_file(write(tmp_path / "r.jsonl", RANKED)).notes
-    path.write_bytes(gzip.compress(json.dumps(PAIR).encode()))
-    assert not check_file(path).notes
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_what_is_used_of_our_own_form_is_what_training_loads(tmp_path, pack):
+    lines = [RANKED, RANKED | {"prompt": "Why?", "answers": RANKED["answers"][1:]}]
+    path = tmp_path / "r.json"
+    path.write_bytes(pack(json.dumps(lines).encode()))
+    checked = check_file(path)
+    assert (checked.form, checked.unit, checked.num_used) == ("srlm", "item", 2)
+    train, heldout = load_ranked(SeedSection(ranked=str(path)))
+    assert {line.prompt for line in [*train, *heldout]} == {line["prompt"] for line in lines}
+    assert "note:" not in checked_text(checked)
+
+
+def test_prompts_that_stand_twice_in_an_array(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps([RANKED, RANKED]))
+    assert "its prompt stands in an earlier line (item 1): item 2" in checked_text(check_file(path))
 
 
 def test_what_is_asked_for_goes_before_what_is_recognised(tmp_path):

@@ -237,6 +237,15 @@ def test_gzip_that_ends_early_keeps_what_was_read(tmp_path):
     assert len(ids(read_trees(str(path)))) == 201
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_an_array_of_trees_is_read_like_lines(tmp_path, pack):
+    path = tmp_path / "trees.json"
+    path.write_bytes(pack(json.dumps([tree("r", nested("a")), tree("s")], indent=1).encode()))
+    forest = read_trees(str(path))
+    assert ids(forest) == ["r", "a", "s"]
+    assert not forest.faults
+
+
 @pytest.mark.parametrize("place", [0.5, -6])
 def test_damaged_gzip_keeps_what_was_read(tmp_path, place):
     lines = [flat("r", text="x" * 1000)] + [flat(f"a{n}", "r", text=str(n**n)) for n in range(200)]

@@ -46,8 +46,12 @@ def judge(
     OVERRIDES are judge.samples=5, judge.scoring=expected, engine.batch_tokens=... A stopped command goes on.
     """
     if reparse:
+        _refuse_together(
+            file, reparse=True, given={"--model": reference, "--map": mapping, "overrides": overrides}
+        )
         _reparse(file, rubric, out or file.with_suffix(".reparsed.jsonl"))
         return
+    _refuse_together(file, reparse=False, given={"--rubric": rubric})
     if reference is None:
         raise ConfigError(
             f"srlm judge {file}", "no model is named to judge with", "add --model, or --reparse to use none"
@@ -56,20 +60,34 @@ def judge(
     from srlm.standalone import judge_file
 
     answers = AnswerFile(file, parse_fields(mapping))
-    with open_judging(reference, overrides, out or Path(f"{file.name.split('.')[0]}-judged")) as (
-        loaded,
-        run,
-        model,
-    ):
+    folder = out or Path(f"{file.name.split('.')[0]}-judged")
+    with open_judging(reference, overrides, folder) as (loaded, run, model):
         path = judge_file(loaded, run, model, answers)
         counts = run.counts("judgments")
     unreadable = sum(number for key, number in counts.items() if key.startswith("unreadable"))
     draws = counts.get("replies", 0)
     click.echo(f"{len(answers)} responses judged, {unreadable} of {draws} draws unreadable: {path}")
-    for number, reason in answers.faults[:20]:
-        click.echo(f"  {file}, line {number}: left out, {reason}", err=True)
-    if rest := answers.faults[20:]:
-        click.echo(f"  and {len(rest)} more lines left out", err=True)
+    _say_left_out(file, [f"line {number}: {reason}" for number, reason in answers.faults])
+
+
+def _refuse_together(file: Path, *, reparse: bool, given: dict[str, object]) -> None:
+    """An option that would be ignored is refused."""
+    for option, value in given.items():
+        if value:
+            todo = (
+                "leave one of the two out"
+                if reparse
+                else "write judge.rubric=... to judge with another rubric"
+            )
+            kind = "reading stored replies again uses no model" if reparse else "it belongs to --reparse"
+            raise ConfigError(f"srlm judge {file} with {option}", kind, todo)
+
+
+def _say_left_out(file: Path, faults: list[str]) -> None:
+    for fault in faults[:20]:
+        click.echo(f"  {file}, {fault}: left out", err=True)
+    if rest := faults[20:]:
+        click.echo(f"  and {len(rest)} more left out of {file}", err=True)
 
 
 def _reparse(file: Path, rubric: str | None, out: Path) -> None:
@@ -112,9 +130,11 @@ def eval_judge(
     from srlm.seeds.preferences import heldout_preferences
     from srlm.standalone import evaluate_judge, set_names
 
-    data = [
-        (name, heldout_preferences(path, mapping)) for name, path in zip(set_names(files), files, strict=True)
-    ]
+    data = []
+    for name, path in zip(set_names(files), files, strict=True):
+        lines, faults = heldout_preferences(path, mapping)
+        data.append((name, lines))
+        _say_left_out(path, faults)
     with open_judging(reference, overrides, out) as (loaded, run, model):
         figures = evaluate_judge(loaded, run, model, data)
     (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
@@ -126,7 +146,19 @@ def eval_judge(
 @click.argument("overrides", nargs=-1)
 @model_option
 @click.option("--data", "file", type=FILE, help="Human preferences to probe with; built-in ones by default.")
-@click.option("--prompts", default=32, show_default=True, help="Prompts to probe with, at most.")
+@click.option(
+    "--prompts",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Prompts to probe with, at most.",
+)
+@click.option(
+    "--comparing",
+    default="pairwise",
+    show_default=True,
+    help="Rubric to compare two responses: name or file.",
+)
 @click.option("--author", help="Name of this model in the data's `author` field, to see self-preference.")
 @click.option("--out", type=FOLDER, required=True, help="Folder of judgments and figures.")
 @map_option
@@ -137,6 +169,7 @@ def eval_bias(
     file: Path | None,
     prompts: int,
     author: str | None,
+    comparing: str,
     out: Path,
     mapping: tuple[str, ...],
 ) -> None:
@@ -147,7 +180,7 @@ def eval_bias(
 
     probes = probe_set(file, mapping, prompts)
     with open_judging(reference, overrides, out) as (loaded, run, model):
-        figures = probe_judge(loaded, run, model, probes, author)
+        figures = probe_judge(loaded, run, model, probes, author=author, comparing=comparing)
     (out / "bias.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     click.echo(probe_table(figures))
     click.echo(f"\nAll figures: {out}/bias.json")
@@ -166,14 +199,35 @@ def open_judging(
     from srlm.recipes import override
     from srlm.store.run import open_run, saved_config
 
-    run = Path(reference).parent
-    own = saved_config(run) if (run / "config.json").is_file() else None
-    folder = Path(reference) / "model"
+    folder = Path(reference) / "model" if (Path(reference) / "model").is_dir() else Path(reference)
+    run = folder.parent.parent
+    own = saved_config(run) if folder.name == "model" and (run / "run.json").is_file() else None
     config = override(own, overrides)
-    model = resolve(ModelSection(name=str(folder) if folder.is_dir() else reference), name=reference)
+    if config.judge.judge:
+        raise ConfigError(
+            f"judge.judge={config.judge.judge}",
+            "the judge here is the model of --model",
+            "give that model as --model, or set judge.judge= to nothing",
+        )
+    trust = config.model.trust_remote_code
+    model = resolve(ModelSection(name=str(folder), trust_remote_code=trust), name=reference)
     with (
         stopped(out),
         watcher(Console(stderr=True), json_lines=False) as progress,
+        _elsewhere(out),
         open_run(out, config, None, progress) as opened,
     ):
         yield config, opened, model
+
+
+@contextmanager
+def _elsewhere(out: Path) -> Iterator[None]:
+    """Say what helps here when a folder was made with other settings: these commands have no --redo."""
+    from srlm.errors import RunChanged
+
+    try:
+        yield
+    except RunChanged as error:
+        raise RunChanged(
+            error.given, error.why, f"set them back, or choose another --out than {out}"
+        ) from error

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srlm.chat_format import chat_text, load_tokenizer
+from srlm.chat_format import chat_text, load_tokenizer, without_controls
 from srlm.config import LocalEngineSection
 from srlm.engines.attention import decode_grouped
 from srlm.engines.base import Reply, Request, empty_conversation
@@ -69,7 +69,9 @@ class LocalEngine:
     def _encode(self, request: Request) -> "_Encoded":
         if not any(message.content.strip() for message in request.conversation):
             raise empty_conversation(request)
-        text = chat_text(self._tokenizer, request.conversation) + request.prefix
+        # A prefix may hold what a judge wrote, and that is text too.
+        prefix = without_controls(self._tokenizer, request.prefix)
+        text = chat_text(self._tokenizer, request.conversation) + prefix
         if not request.continuations:
             return _Encoded(request, self._tokens(text))
         whole = [self._tokens(text + continuation) for continuation in request.continuations]

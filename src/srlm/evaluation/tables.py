@@ -112,5 +112,11 @@ def probe_table(figures: Mapping[str, Any]) -> str:
         size = "–" if effect["value"] is None else f"{effect['value']:+.2f}"
         interval = "–" if effect["low"] is None else f"[{effect['low']:+.2f}, {effect['high']:+.2f}]"
         rows.append(f"{probe['name']:<42}{size:>8}  {interval:<16}{effect['num']:>8}  {probe['verdict']}")
-    rows.append("Effects are points of the rubric's scale; for position -1 to 1, and a share of pairs.")
+    rows.append(
+        "Effects are points of the rubric's scale; for position -1 to 1, and a share of decided pairs."
+    )
+    rows.append(
+        f"Nothing could be read of {figures['unreadable_texts']} of {figures['texts']} graded texts and "
+        f"{figures['unreadable_comparisons']} of {figures['comparisons']} comparisons."
+    )
     return "\n".join(rows)

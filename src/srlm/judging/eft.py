@@ -8,6 +8,7 @@ commonest score is capped. The paper leaves open how; our rules:
   an equal one agrees only with `ties=keep`. The first draw that agrees is kept, the others are not looked at.
 - of the commonest score so many items are left out, by chance from their content, that its share is
   `max_share` at most. Their answers keep their rank.
+- scores are kept from 0 to 5; a grade of another scale becomes the nearest of them, and back when taught.
 """
 
 from collections import Counter
@@ -63,14 +64,17 @@ def agreed(
 ) -> tuple[list[RankedPrompt], Counter[str]]:
     """The prompts on which a draw agrees with the people, scored by it; and what each filter kept.
 
-    Counts: `prompts`, `dropped: unreadable`, `dropped: order`, `kept`; items by score as `score 4 before
-    the cap` and `score 4 after the cap`.
+    Counts: `prompts`, `dropped: ...` by reason, `kept`; items by score as `score 4 before the cap` and `score
+    4 after the cap`.
     """
     judged = {item.response_id: item for item in judgments}
     counts: Counter[str] = Counter()
     kept: list[RankedPrompt] = []
     for line in ranked:
         counts["prompts"] += 1
+        if len(set(line.places)) < 2:
+            counts["dropped: people placed all alike"] += 1
+            continue
         given = [judged.get(response.id) for response in as_responses([line])]
         outcome = _first_agreement(section, rubric, line, given)
         if isinstance(outcome, RankedPrompt):
@@ -109,7 +113,7 @@ def cap_commonest(lines: list[RankedPrompt], max_share: float, seed: int) -> lis
     def without(line: RankedPrompt, answer: RankedAnswer) -> RankedAnswer:
         if (line.prompt, answer.text) not in dropped:
             return answer
-        return RankedAnswer(text=answer.text, rank=answer.rank)
+        return RankedAnswer(text=answer.text, rank=answer.rank, author=answer.author)
 
     return [
         line.model_copy(update={"answers": tuple(without(line, answer) for answer in line.answers)})
@@ -135,6 +139,7 @@ def _first_agreement(
                 RankedAnswer(
                     text=answer.text,
                     rank=place,
+                    author=answer.author,
                     score=rubric.seed_score(score),
                     justification=_justification(judgment, draw, rubric),
                     labelled_by="agreement",

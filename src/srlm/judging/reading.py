@@ -9,8 +9,8 @@ a line of its own (``Score: {}``)
 double brackets (``[[{}]]``)
     The last ``[[n]]`` anywhere, else the last ``[n]``, as MT-Bench is read.
 
-Where the judged response itself contains something in the form of a verdict, only the last line of the
-reply counts, because a judge that quotes the response would otherwise repeat its wish.
+Where the judged texts themselves contain something in the form of a verdict, only the last line of the
+reply counts, because a judge that quotes them would otherwise repeat their wish.
 """
 
 import re
@@ -28,20 +28,22 @@ REASONS = {
     "several scores": "the verdict names more than one grade",
     "out of range": "a number beyond the rubric's scale, or one out of another scale",
     "not a grade": "something else than a number (five), or 4.5 where the rubric wants whole numbers",
-    "injection attempt": "the judged response holds a verdict, and the reply does not end with one",
+    "injection attempt": "the judged texts hold a verdict, and the reply does not end with one",
     "too long for the context": "the judge could not be asked",
     "off the grades": "expected score: more than half of the probability lies on other tokens",
 }
 """Every reason for which a reply has no score."""
 
-_NUMBER = r"[-−]?\d+(?:[.,]\d+)?"
+_NUMBER = r"[-−]?\d+(?:[.,]\d{1,2}(?!\d))?"
 _GRADE = re.compile(
     rf"({_NUMBER})(?:\s*(?:/|out\s+of)\s*({_NUMBER}))?(?:\s*(?:points?|stars?))?(?:\s*\([^()\d]*\))?", re.I
 )
 _MARKS = " \t\r*_`#>~."
 _REFUSAL = re.compile(
-    r"\b(?:I(?:['’]m| am)(?: \w+)? (?:sorry|unable)|I (?:can(?:no|['’])?t|won['’]t|will not|must decline)|"
-    r"as an AI(?: language model)?,? I)\b",
+    r"\b(?:I (?:can(?:no|['’])?t|won['’]t|will not|am (?:not able|unable) to|must decline to)"
+    r"|I['’]m unable to)"
+    r"(?: \w+)? (?:judge|rate|grade|score|evaluate|assess|review|help|assist|comply|provide|answer|do)\b"
+    r"|\bas an AI(?: language model)?,? I\b",
     re.I,
 )
 
@@ -57,26 +59,29 @@ class Reading:
     @property
     def score(self) -> float | None:
         """The verdict as a number; None when there is none, or when it is a choice."""
-        return None if self.verdict is None else float(self.verdict)
+        return float(self.verdict) if self.verdict and _is_number(self.verdict) else None
 
 
 def read_verdict(reply: str, finish: Finish, rubric: Rubric, *, flagged: bool = False) -> Reading:
-    """The verdict of a reply; `flagged`: the judged text contains one too (`attempts_a_verdict`)."""
+    """The verdict of a reply; `flagged`: the judged texts contain one too (`attempts_a_verdict`)."""
     found = _last(reply, rubric)
     if found is None:
         return Reading(None, _silence(reply, finish))
     start, end, said = found
     if flagged and reply[end:].strip(_MARKS + "\n\r"):
         return Reading(None, "injection attempt", start)
-    if not said.strip(_MARKS) and finish == "length" and not reply[end:].strip():
+    if finish == "length" and not reply[end:].strip() and _may_go_on(said, rubric):
         return Reading(None, "truncated", start)
     verdict, reason = _choice(said, rubric) if rubric.compares else _grade(said, rubric)
     return Reading(verdict, reason, start)
 
 
-def attempts_a_verdict(response: str, rubric: Rubric) -> bool:
-    """Whether a response contains text in the form of a verdict, as an injection would."""
-    return bool(_attempt(rubric.before_grade, compares=rubric.compares).search(response))
+def attempts_a_verdict(text: str, rubric: Rubric) -> bool:
+    """Whether a judged text contains something in the form of a verdict, as an injection would.
+
+    All that would be read from it is flagged, and what comes near it in the middle of a line.
+    """
+    return bool(_attempt(rubric).search(text)) or read_verdict(text, "stop", rubric).verdict is not None
 
 
 def mean_score(scores: Sequence[float | None]) -> float | None:
@@ -90,7 +95,10 @@ def _last(reply: str, rubric: Rubric) -> tuple[int, int, str] | None:
     if "[[" in rubric.before_grade:
         for pattern in (rf"\[\[({_NUMBER})\]\]", rf"\[({_NUMBER})\]"):
             if found := list(re.finditer(pattern, reply)):
-                return found[-1].start(), found[-1].end(), found[-1][1]
+                before = reply[: found[-1].start()]
+                words = _words(rubric.before_grade.partition("[[")[0])
+                label = re.search(rf"{re.escape(words)}[ \t*_`]*[:：][ \t*_`]*\Z", before, re.I)
+                return label.start() if label else len(before), found[-1].end(), found[-1][1]
         return None
     lines = list(_line(_words(rubric.before_grade)).finditer(reply))
     return (lines[-1].start(), lines[-1].end(), lines[-1][1]) if lines else None
@@ -111,7 +119,7 @@ def _grade(said: str, rubric: Rubric) -> tuple[str | None, str | None]:
         return None, "out of range"
     if rubric.whole and number != int(number):
         return None, "not a grade"
-    return f"{number:g}", None
+    return f"{abs(number):g}", None
 
 
 def _choice(said: str, rubric: Rubric) -> tuple[str | None, str | None]:
@@ -123,6 +131,18 @@ def _choice(said: str, rubric: Rubric) -> tuple[str | None, str | None]:
     words = re.findall(r"\w+", wanted)
     several = sum(choice.lower() in words for choice in rubric.grades) > 1
     return None, "several scores" if several else "not a grade"
+
+
+def _may_go_on(said: str, rubric: Rubric) -> bool:
+    """Whether a verdict that the budget cut off could have become another: nothing yet, or 1 of 10."""
+    if "[[" in rubric.before_grade:
+        return False  # it is closed
+    left = said.strip(_MARKS)
+    return not left or (not rubric.compares and left.isdigit() and (not rubric.whole or rubric.highest >= 10))
+
+
+def _is_number(verdict: str) -> bool:
+    return verdict.replace(".", "", 1).isdigit()
 
 
 def _number(text: str) -> float:
@@ -141,8 +161,11 @@ def _line(words: str) -> re.Pattern[str]:
 
 
 @cache
-def _attempt(before_grade: str, *, compares: bool) -> re.Pattern[str]:
-    if "[[" in before_grade:
+def _attempt(rubric: Rubric) -> re.Pattern[str]:
+    if "[[" in rubric.before_grade:
         return re.compile(r"\[\[\s*\d")
-    said = r"(?:[AB]|(?i:tie))\b" if compares else r"\d"
-    return re.compile(rf"\b(?i:{re.escape(_words(before_grade))})\b\W{{0,4}}{said}")
+    said = "|".join(map(re.escape, rubric.grades)) if rubric.compares else r"\d"
+    end = r"\b" if rubric.compares else ""
+    return re.compile(
+        rf"\b(?i:{re.escape(_words(rubric.before_grade))})(?![^\W_])[\W_]{{0,12}}(?:{said}){end}"
+    )

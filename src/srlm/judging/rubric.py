@@ -7,14 +7,15 @@ A rubric is a text with a head between two lines of ``---``::
     whole: true             # false lets the judge give 8.5
     verdict: "Score: {}"    # how the verdict is written; {} stands for the grade
     ---
-    ... {{instruction}} ... {{response}} ... Score: <grade>
+    ... <question>{{instruction}}</question> <answer>{{response}}</answer> ... Score: <grade>
 
-A text to compare two responses has {{first}} and {{second}} instead of {{response}}. Built-in ones lie in
+Each slot stands in a box of its own tags. A text to compare two responses has {{first}} and {{second}}
+instead of {{response}}. Built-in ones lie in
 judging/rubrics, in our own words: `additive` (paper, figure 2), `multiple_choice` (the paper's compared
 prompt), `pairwise`, and `mt_bench`. A verdict form with ``[[{}]]`` is read as MT-Bench's is, any other as a
 line of its own (judging/reading.py).
 
-What is judged is data: tags of the rubric are escaped in it, and it is filled in once, in one pass, so no
+What is judged is data: the tags of the boxes are escaped in it, and it is filled in once, in one pass, so no
 response can close its own box or reach the instructions (trap 2 of the field).
 """
 
@@ -37,6 +38,7 @@ SEED_TOP = 5
 """Seed answers are scored from 0 to 5, whatever the rubric's scale."""
 
 _HEAD = re.compile(r"\A---\n(.*?)\n---\n(.*)\Z", re.S)
+_BOX = re.compile(r"<([\w-]+)(?:\s[^<>]*)?>\s*\{\{(\w+)\}\}\s*</\1\s*>")
 _KEYS = {"scale", "whole", "choices", "verdict"}
 _ONE, _TWO = {"instruction", "response"}, {"instruction", "first", "second"}
 
@@ -76,9 +78,14 @@ class Rubric:
         return self.verdict.partition("{}")[0]
 
     @cached_property
+    def best_verdict(self) -> str:
+        """The verdict that every response would like to get."""
+        return self.verdict.replace("{}", self.grades[-1] if not self.compares else self.grades[0])
+
+    @cached_property
     def _tags(self) -> re.Pattern[str]:
-        names = sorted(set(re.findall(r"<(\w+)>\n", self.text)))
-        return re.compile(rf"<\s*/?\s*(?:{'|'.join(names) or '(?!)'})\b", re.I)
+        names = sorted({re.escape(name) for name, _ in _BOX.findall(self.text)})
+        return re.compile(rf"<\s*/?\s*(?:{'|'.join(names)})(?![\w-])", re.I)
 
     def conversation(self, instruction: str, response: str) -> Conversation:
         """One user turn that asks for a grade of one response."""
@@ -136,6 +143,18 @@ def grading_rubric(reference: str) -> Rubric:
     return rubric
 
 
+def comparing_rubric(reference: str) -> Rubric:
+    """A rubric that compares two responses; raises ConfigError for one that grades."""
+    rubric = load_rubric(reference)
+    if not rubric.compares:
+        raise ConfigError(
+            f"rubric {reference}",
+            "it grades one response, and here two are compared",
+            "name a rubric with choices, such as pairwise",
+        )
+    return rubric
+
+
 def parse_rubric(name: str, text: str) -> Rubric:
     """The rubric that a file's text describes; raises ConfigError."""
     split = _HEAD.match(text)
@@ -181,6 +200,9 @@ def _fault_of_slots(head: dict[str, Any], body: str) -> str | None:
     wanted = _ONE if "scale" in head else _TWO
     if slots(body) != wanted:
         return f"its text has the slots {sorted(slots(body))} and needs {sorted(wanted)}"
+    if open_slots := sorted(wanted - {slot for _, slot in _BOX.findall(body)}):
+        slot = f"{{{{{open_slots[0]}}}}}"
+        return f"{slot} stands in no box such as <text>{slot}</text>, so a text could pass for instructions"
     return None
 
 

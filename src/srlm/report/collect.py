@@ -124,8 +124,9 @@ def _judging(first: ModelRow, last: ModelRow) -> list[str]:
         f"{last.name} as a judge is right on {_in_percent(right['value'])} of {pairs} held-out "
         f"pairs{change}; always preferring the longer answer gets {_in_percent(longer)}."
     )
-    if right["low"] is None or right["low"] <= max(longer, 0.5):
-        said += " Its 95 % interval does not clear that line: its scores prove little."
+    above = judge["over_longer"]["low"]
+    if above is None or above <= 0 or right["low"] is None or right["low"] <= 0.5:
+        said += " It is not above that line, or above chance, by its 95 % interval: its scores prove little."
     if similar["low"] is not None and similar["low"] > 0.5:
         said += f" On pairs of similar length it is right on {_in_percent(similar['value'])}, above chance."
     return [said]

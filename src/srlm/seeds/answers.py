@@ -1,4 +1,7 @@
-"""A file of prompts and responses that somebody wants judged: checked once, then read a line at a time."""
+"""A file of prompts and responses that somebody wants judged: checked once, then read a line at a time.
+
+It may have millions of lines, so it is never held in memory, as a `Source` is.
+"""
 
 import gzip
 import hashlib
@@ -11,6 +14,17 @@ from typing import Any
 
 from srlm.errors import ConfigError, DataError
 from srlm.records import Prompt, Response, content_id
+from srlm.seeds.source import (
+    DAMAGED,
+    ENDS_EARLY,
+    Bad,
+    as_object,
+    is_unicode,
+    kind_of,
+    numbered,
+    parsed,
+    shown,
+)
 
 NAMES = {
     "prompt": ("prompt", "instruction", "question", "input"),
@@ -64,11 +78,12 @@ class AnswerFile:
         opened = gzip.open if self.path.suffix == ".gz" else open
         try:
             with opened(self.path, "rb") as data:
-                for number, text in enumerate(data, 1):
-                    if text.strip():
-                        yield self._line(number, text)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            yield Line(number + 1, None, None, f"the gzip file ends early or is broken ({error})")
+                for number, text in numbered(data):
+                    yield self._line(number, text)
+        except EOFError:
+            yield Line(number + 1, None, None, ENDS_EARLY)
+        except (zlib.error, gzip.BadGzipFile) as error:
+            yield Line(number + 1, None, None, shown(f"{DAMAGED} ({error})", 400))
         except OSError as error:
             raise DataError(
                 f"file {self.path}",
@@ -78,12 +93,10 @@ class AnswerFile:
 
     def _line(self, number: int, text: bytes) -> Line:
         try:
-            value = json.loads(text.decode("utf-8"))
+            value = as_object(parsed(text))
             prompt, response = (self._text(value, key) for key in ("prompt", "response"))
-        except (ValueError, RecursionError) as error:
-            return Line(
-                number, None, None, f"not JSON ({error})" if "Bad" not in type(error).__name__ else str(error)
-            )
+        except Bad as bad:
+            return Line(number, None, None, str(bad))
         asked = Prompt.of(prompt, (), 0)
         made = Response(
             id=content_id("answer", number, prompt, response),
@@ -96,18 +109,19 @@ class AnswerFile:
         )
         return Line(number, value, made)
 
-    def _text(self, value: Any, key: str) -> str:
-        if not isinstance(value, dict):
-            raise _BadLine("not an object")
+    def _text(self, value: dict[str, Any], key: str) -> str:
         name = next((name for name in self._fields[key] if name in value), None)
         if name is None:
             wanted = " or ".join(self._fields[key])
-            raise _BadLine(f"no {key}: it has {', '.join(map(str, value))[:80] or 'nothing'}, not {wanted}")
+            has = shown(", ".join(value), 80) or "nothing"
+            raise Bad(f"no {key}: it has {has}, not {wanted}")
         text = value[name]
         if not isinstance(text, str):
-            raise _BadLine(f"{name} is not a text but {json.dumps(text)[:40]}")
+            raise Bad(f"{name} is not a text but {kind_of(text)}")
+        if not is_unicode(text):
+            raise Bad(f"{name} holds half a character (a lone surrogate)")
         if key == "prompt" and not text.strip():
-            raise _BadLine(f"{name} is empty")
+            raise Bad(f"{name} is empty")
         return text
 
     def _unusable(self) -> DataError:
@@ -117,10 +131,6 @@ class AnswerFile:
             f"no line of it has a prompt and a response ({first or 'it is empty'})",
             "name the fields with --map prompt=FIELD --map response=FIELD",
         )
-
-
-class _BadLine(ValueError):
-    """Why a line cannot be judged."""
 
 
 def parse_fields(items: tuple[str, ...]) -> dict[str, str]:

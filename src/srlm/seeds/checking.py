@@ -8,19 +8,9 @@ from statistics import median
 
 from srlm.config import PromptsSection
 from srlm.seeds.loading import Instruction, Line, RankedPrompt
-from srlm.seeds.mapping import (
-    MAPPINGS,
-    NATIVE,
-    Fault,
-    Mapping,
-    Sorted,
-    Source,
-    form_of,
-    shown,
-    sort_native,
-    sort_preferences,
-    unknown_form,
-)
+from srlm.seeds.mapping import MAPPINGS, NATIVE, Mapping
+from srlm.seeds.preferences import Sorted, form_of, sort_native, sort_preferences, unknown_form
+from srlm.seeds.source import Fault, Source, shown
 from srlm.similarity import Pool
 
 INSTRUCTIONS = "instructions"
@@ -67,7 +57,6 @@ class Checked:
     near: list[int]
     num_uncompared: int
     faults: list[Fault]
-    notes: tuple[str, ...]
 
 
 def check_file(path: Path, mapping: Mapping | None = None, ranked_native: bool | None = None) -> Checked:
@@ -104,7 +93,6 @@ def checked_text(checked: Checked) -> str:
     if checked.faults:
         lines.append("  not used:")
         lines += [f"    {line}" for line in _reason_lines(checked)]
-    lines += [f"  note: {note}" for note in checked.notes]
     return "\n".join(shown(line, 1000) for line in lines)
 
 
@@ -141,7 +129,6 @@ def _checked(
         near=near,
         num_uncompared=num_uncompared,
         faults=found.faults,
-        notes=_notes(source, form),
     )
 
 
@@ -195,13 +182,6 @@ def _judges(mapping: Mapping) -> str:
         "scored": "scores",
     }
     return f"{mapping.judged_by}: {how[mapping.shape]}"
-
-
-def _notes(source: Source, form: str) -> tuple[str, ...]:
-    is_ours = form in (NATIVE, INSTRUCTIONS)
-    if is_ours and (source.is_gzip or source.unit == "item"):
-        return ("data.instructions and data.ranked take plain JSON lines only: unpack this file first",)
-    return ()
 
 
 def _form_text(form: str) -> str:

@@ -1,4 +1,4 @@
-"""Read the two JSONL forms of seed data; every bad line is named, none is dropped.
+"""Read the two forms of seed data, as JSON lines or an array, gzipped or not; every bad line is named.
 
 Instructions, one object a line:
 
@@ -13,21 +13,37 @@ reasoning that the judge learns to write before the score:
 a split, the prompt's own content decides, so a prompt stays on its side when the file grows.
 """
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from srlm.config import SeedSection
 from srlm.errors import DataError
 from srlm.records import Example, Prompt, content_id, seed_for
+from srlm.seeds.source import TOO_DEEP, Bad, Fault, Source, Unit, as_object, reason_of, shown
 
 Split = Literal["train", "heldout"]
 SHOWN_LINES = 20
+
+
+def _says_something(text: str, info: ValidationInfo) -> str:
+    if not text.strip():
+        raise ValueError(f"the {info.field_name} is empty")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_says_something)]
 
 
 class Line(BaseModel):
@@ -35,21 +51,15 @@ class Line(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    prompt: str = Field(min_length=1)
+    prompt: Text
     category: str | None = None
     split: Split | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> "Line":
-        if not self.prompt.strip():
-            raise ValueError("the prompt is empty")
-        return self
 
 
 class Instruction(Line):
     """A prompt and a good answer to it (IFT)."""
 
-    response: str = Field(min_length=1)
+    response: Text
 
 
 Labeller = Literal["people", "rank", "agreement"]
@@ -60,9 +70,9 @@ class RankedAnswer(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    text: str = Field(min_length=1)
-    score: int | None = Field(None, ge=0, le=5)
-    rank: int | None = Field(None, ge=0, description="0 = best")
+    text: Text
+    score: int | None = Field(None, ge=0, le=5, strict=True)
+    rank: int | None = Field(None, ge=0, strict=True, description="0 = best")
     justification: str = ""
     author: str | None = Field(None, description="who wrote it, such as `human` or a model's name")
     labelled_by: Labeller = Field(
@@ -170,6 +180,16 @@ def load_ranked(section: SeedSection) -> tuple[list[RankedPrompt], list[RankedPr
     ]
 
 
+def native_line(value: object, kind: type[L]) -> L:
+    """The value as a line of our own form `kind`; raises Bad for one that is none."""
+    try:
+        return kind.model_validate(as_object(value))
+    except ValidationError as error:
+        raise Bad(reason_of(error)) from error
+    except RecursionError as error:
+        raise Bad(TOO_DEEP) from error
+
+
 def _example(line: Instruction) -> Example:
     key = content_id("ift", line.prompt, line.response)
     return Example(id=key, kind="ift", prompt=line.prompt, response=line.response)
@@ -181,73 +201,50 @@ def _side(line: Line, section: SeedSection) -> Split:
     return "heldout" if seed_for("split", line.prompt) / 2**63 < section.heldout else "train"
 
 
-def _read_all(sources: tuple[str, ...], part: str, kind: type[L]) -> tuple[list[L], list[str]]:
-    """The lines of all sources, and a paragraph for each that has bad ones; a prompt stands once."""
+def _read_all(names: tuple[str, ...], part: str, kind: type[L]) -> tuple[list[L], list[str]]:
+    """The lines of all files, and a paragraph for each that has bad ones; a prompt stands once."""
     lines: list[L] = []
     paragraphs: list[str] = []
     first_at: dict[str, str] = {}
-    for source in sources:
-        faults: list[tuple[int, str]] = []
+    for name in names:
+        source = _opened(name, part)
+        faults: list[Fault] = []
         good = 0
-        for number, text in _numbered(_bytes(source, part)):
+        for number, value in source:
             try:
-                line = kind.model_validate(_object(text))
-            except (ValueError, ValidationError) as error:
-                faults.append((number, _reason(error)))
+                line = native_line(value, kind)
+            except Bad as bad:
+                faults.append(Fault(number, bad.reason, bad.detail))
                 continue
-            here = f"line {number}" if len(sources) == 1 else f"{source}, line {number}"
-            if first_at.setdefault(line.prompt, here) == here:
-                lines.append(line)
-                good += 1
-            else:
-                faults.append((number, f"its prompt stands already in {first_at[line.prompt]}"))
-        paragraphs += _named(f"data.{part}={source}", faults, good)
+            here = f"{source.unit} {number}" if len(names) == 1 else f"{name}, {source.unit} {number}"
+            if line.prompt in first_at:
+                faults.append(Fault(number, f"its prompt stands already in {first_at[line.prompt]}"))
+                continue
+            first_at[line.prompt] = here
+            lines.append(line)
+            good += 1
+        paragraphs += _named(_given(name, part), faults, good, source.unit)
     return lines, paragraphs
 
 
-def _bytes(source: str, part: str) -> bytes:
-    if source == "builtin":
-        return files("srlm").joinpath("seeds", "builtin", f"{part}.jsonl").read_bytes()
-    try:
-        return Path(source).expanduser().read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"data.{part}={source}",
-            f"it cannot be read ({error.strerror})",
-            "give the path of a JSONL file, or `builtin`",
-        ) from error
+def _opened(name: str, part: str) -> Source:
+    if name == "builtin":
+        return Source(Path(name), files("srlm").joinpath("seeds", "builtin", f"{part}.jsonl").read_bytes())
+    todo = "give the path of a .jsonl or .json file, gzipped or not, or `builtin`"
+    return Source.read(Path(name), _given(name, part), todo)
 
 
-def _numbered(data: bytes) -> Iterator[tuple[int, bytes]]:
-    for number, line in enumerate(data.splitlines(), 1):
-        if line.strip():
-            yield number, line
+def _given(name: str, part: str) -> str:
+    return shown(f"data.{part}={name}", 400)
 
 
-def _object(text: bytes) -> Any:
-    try:
-        return json.loads(text.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 ({error.reason})") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON ({error.msg} at column {error.colno})") from error
-
-
-def _reason(error: ValueError) -> str:
-    if isinstance(error, ValidationError):
-        return "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'line'}: {item['msg']}" for item in error.errors()
-        )
-    return str(error)
-
-
-def _named(source: str, faults: list[tuple[int, str]], num_good: int) -> list[str]:
+def _named(given: str, faults: list[Fault], num_good: int, unit: Unit) -> list[str]:
     if not faults:
-        return [] if num_good else [f"{source}: the file holds no lines"]
-    shown = [f"line {number}: {reason}" for number, reason in faults[:SHOWN_LINES]]
+        return [] if num_good else [f"{given}: the file holds no lines"]
+    told = [f"{unit} {fault.number}: {fault}" for fault in faults[:SHOWN_LINES]]
     if rest := faults[SHOWN_LINES:]:
-        shown.append(f"and {len(rest)} more, lines {', '.join(str(number) for number, _ in rest)}")
-    return ["\n    ".join([f"{source}: {len(faults)} bad of {num_good + len(faults)} lines", *shown])]
+        told.append(f"and {len(rest)} more, {unit}s {', '.join(str(fault.number) for fault in rest)}")
+    return ["\n    ".join([f"{given}: {len(faults)} bad of {num_good + len(faults)} {unit}s", *told])]
 
 
 def _refuse(paragraphs: list[str]) -> None:
@@ -260,7 +257,7 @@ def _refuse(paragraphs: list[str]) -> None:
 
 
 def _listed(section: SeedSection) -> str:
-    return ", ".join([*section.instructions, *section.ranked])
+    return shown(", ".join([*section.instructions, *section.ranked]), 400)
 
 
 def _refuse_shared(section: SeedSection, instructions: set[str], ranked: list[RankedPrompt]) -> None:

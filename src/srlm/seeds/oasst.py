@@ -1,14 +1,11 @@
 """Message trees of Open Assistant exports, with every fault of a file named and the rest usable.
 
 Two forms are read, told apart by the first good line and not by the name of the file: nested trees
-(`{"prompt": {..., "replies": [...]}}`) and flat messages (`{"message_id": ..., "parent_id": ...}`), each
-as JSON lines, plain or gzipped. A file is not trusted: nothing in it but its size in memory can stop the
-reading, and no tree is walked by recursion.
+(`{"prompt": {..., "replies": [...]}}`) and flat messages (`{"message_id": ..., "parent_id": ...}`).
+A file is not trusted: source.py names what cannot be read, and no tree is walked by recursion.
 """
 
-import json
 import math
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from srlm.errors import DataError
+from srlm.seeds.source import DAMAGED, ENDS_EARLY, Bad, Source
 
 SHOWN_FAULTS = 20
-CHUNK = 1 << 16
-GZIP_MAGIC = b"\x1f\x8b"
 
-ENDS_EARLY = "the gzip file ends early"
 IN_A_CIRCLE = "its parents run in a circle"
 NO_PARENT = "its parent is not there"
 BELOW_LEFT_OUT = "it stands below a message that was left out"
@@ -132,7 +127,7 @@ def _read(source: str) -> tuple[list[Message], list[Fault]]:
         name = ascii(about[:80]) if isinstance(about, str) and about else ""
         faults.append(Fault(source, line, reason, name))
 
-    trees = _assembled(_rows(_objects(_bytes(source), note), note), note)
+    trees = _assembled(_rows(_objects(_opened(source), note), note), note)
     faults.sort(key=lambda fault: fault.line)
     if not trees:
         raise DataError(
@@ -144,16 +139,9 @@ def _read(source: str) -> tuple[list[Message], list[Fault]]:
     return trees, faults
 
 
-def _bytes(source: str) -> bytes:
-    path = _fetched(source)
-    try:
-        return path.expanduser().read_bytes()
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name; a user without a home
-        raise DataError(
-            source,
-            f"it cannot be read ({getattr(error, 'strerror', None) or error})",
-            "give the path of an Open Assistant export, or `oasst1` or `oasst2` to fetch one",
-        ) from error
+def _opened(source: str) -> Source:
+    todo = "give the path of an Open Assistant export, or `oasst1` or `oasst2` to fetch one"
+    return Source.read(_fetched(source), source, todo)
 
 
 def _fetched(source: str) -> Path:
@@ -173,64 +161,19 @@ def _fetched(source: str) -> Path:
         ) from error
 
 
-def _objects(data: bytes, note: Note) -> list[tuple[int, dict[str, Any]]]:
+def _objects(source: Source, note: Note) -> list[tuple[int, dict[str, Any]]]:
     """The lines that hold a JSON object, with their numbers."""
-    broken = ""
-    if data.startswith(GZIP_MAGIC):
-        data, broken = _unpacked(data)
-    lines = data.splitlines()
-    if broken:
-        note(max(len(lines), 1), ENDS_EARLY, broken)
     found = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        value = _json(line)
+    for number, value in source:
         if isinstance(value, dict):
             found.append((number, value))
-        elif not broken or number < len(lines):  # the gzip's end cut the last line: one fault is enough
-            note(number, value if isinstance(value, str) else "it is no JSON object", "")
+        elif not isinstance(value, Bad):
+            note(number, "it is no JSON object", "")
+        elif value.reason == DAMAGED:  # for the trees it ends where the damage begins
+            note(number, ENDS_EARLY, DAMAGED)
+        else:
+            note(number, value.reason, value.detail)
     return found
-
-
-def _json(line: bytes) -> Any:
-    """A JSON value, or the reason why there is none; a string counts as no value either."""
-    try:
-        value = json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        return f"not UTF-8 ({error.reason})"
-    except json.JSONDecodeError as error:
-        return f"not JSON ({error.msg})"
-    except (ValueError, RecursionError):  # a number of thousands of digits; hundreds of brackets
-        return "not JSON that can be read: a number is too long, or it is nested too deep"
-    return None if isinstance(value, str) else value
-
-
-def _unpacked(packed: bytes) -> tuple[bytes, str]:
-    """All that a gzip file still gives, and why it stops there, or nothing where it is whole."""
-    parts: list[bytes] = []
-    start = 0
-    while packed[start : start + CHUNK].strip(b"\0"):  # members follow each other; zeros may pad the last
-        member = zlib.decompressobj(wbits=31)
-        while not member.eof:
-            chunk, before = packed[start : start + CHUNK], member.copy()
-            if not chunk:
-                return b"".join(parts), "its end is missing"
-            try:
-                parts.append(member.decompress(chunk))
-            except zlib.error as error:
-                return b"".join([*parts, *_last_bytes(before, chunk)]), str(error)
-            start += len(chunk) - len(member.unused_data)
-    return b"".join(parts), ""
-
-
-def _last_bytes(member: Any, chunk: bytes) -> Iterator[bytes]:
-    """What a chunk gives before it breaks; a chunk that is given whole gives nothing then."""
-    for place in range(len(chunk)):
-        try:
-            yield member.decompress(chunk[place : place + 1])
-        except zlib.error:
-            return
 
 
 def _rows(objects: list[tuple[int, dict[str, Any]]], note: Note) -> Iterator[_Row]:

@@ -104,7 +104,8 @@ def _verdict(
         if sum(reply.probabilities) < LEAST_MASS:
             return None, "off the grades"
         return VERDICTS[reply.probabilities.index(max(reply.probabilities))], None
-    flagged = any(attempts_a_verdict(item.text, rubric) for item in couple)
+    texts = (couple[0].prompt, couple[0].text, couple[1].text)
+    flagged = any(attempts_a_verdict(text, rubric) for text in texts)
     reading = read_verdict(reply.text, reply.finish, rubric, flagged=flagged)
     if reading.verdict is None:
         return None, reading.reason

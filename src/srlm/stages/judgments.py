@@ -32,7 +32,7 @@ def judge(
     start = resume.blocks if resume else 0
     done = min(start * section.block, len(responses))
     for block in blocks_after(responses, section.block, start):
-        trials = {item.id: _Trial(item, attempts_a_verdict(item.text, rubric)) for item in block}
+        trials = {item.id: _Trial(item, _is_flagged(item, rubric)) for item in block}
         if section.justify:
             _write(section, engine, rubric, list(trials.values()), seed)
         if section.scoring == "expected":
@@ -50,7 +50,7 @@ class _Trial:
     flagged: bool
     replies: list[Reply] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
-    expectations: list[Expectation] = field(default_factory=list)
+    expectations: list[Expectation | None] = field(default_factory=list)  # None: too long to be asked
     retries: int = 0
     num_tokens: int = 0
 
@@ -102,8 +102,8 @@ def _weigh(
             places.append(trial)
     replies, _ = replies_to(engine, requests)
     for request, trial in zip(requests, places, strict=True):
-        if reply := replies.get((request.id, 0)):
-            trial.expectations.append(expectation(reply.probabilities, rubric))
+        reply = replies.get((request.id, 0))
+        trial.expectations.append(expectation(reply.probabilities, rubric) if reply else None)
 
 
 def _justifications(section: JudgeSection | EftSection, trial: _Trial) -> list[str]:
@@ -146,11 +146,10 @@ def _weighing(rubric: Rubric, response: Response, before: str, draw: int, seed: 
 
 def _judgment(section: JudgeSection | EftSection, rubric: Rubric, trial: _Trial) -> Judgment:
     sampled = [reading.score for reading in trial.readings]
-    expected = [item.score for item in trial.expectations]
+    known = [item for item in trial.expectations if item]
+    expected = [item.score if item else None for item in trial.expectations]
     scores = sampled if section.scoring == "sampled" else expected
-    variance = (
-        sampled_variance(sampled) if section.scoring == "sampled" else expected_variance(trial.expectations)
-    )
+    variance = sampled_variance(sampled) if section.scoring == "sampled" else expected_variance(known)
     return Judgment(
         id=content_id("judgment", trial.response.id, [reply.text for reply in trial.replies], expected),
         response_id=trial.response.id,
@@ -164,7 +163,7 @@ def _judgment(section: JudgeSection | EftSection, rubric: Rubric, trial: _Trial)
         replies=tuple(reply.text for reply in trial.replies),
         finishes=tuple(reply.finish for reply in trial.replies),
         expected=tuple(expected),
-        outside=tuple(item.outside for item in trial.expectations),
+        outside=tuple(item.outside for item in known),
         retries=trial.retries,
         num_tokens=trial.num_tokens,
         flagged=trial.flagged,
@@ -177,8 +176,19 @@ def _reasons(section: JudgeSection | EftSection, trial: _Trial) -> tuple[str | N
     if section.scoring == "sampled":
         found = [reading.reason for reading in trial.readings]
     else:
-        found = [None if item.score is not None else "off the grades" for item in trial.expectations]
+        found = [_why(item) for item in trial.expectations]
     return tuple(found) or ("too long for the context",) * draws
+
+
+def _why(item: Expectation | None) -> str | None:
+    if item is None:
+        return "too long for the context"
+    return None if item.score is not None else "off the grades"
+
+
+def _is_flagged(response: Response, rubric: Rubric) -> bool:
+    """Whether the judge's prompt holds a verdict that a judge could quote."""
+    return any(attempts_a_verdict(text, rubric) for text in (response.prompt, response.text))
 
 
 def _count(judgments: list[Judgment]) -> Counter[str]:

@@ -283,8 +283,11 @@ def _clock(before: float) -> Callable[[], float]:
 
 
 def _states(folder: Path) -> Iterator[State]:
+    """The states of a run's steps; a run inside it, such as an evaluation's, is no part of it."""
+    inner = {path.parent for path in folder.glob("**/run.json")} - {folder}
     for path in folder.glob("**/*.step.json"):
-        yield json.loads(path.read_text("utf-8"))
+        if not inner & set(path.parents):
+            yield json.loads(path.read_text("utf-8"))
 
 
 def _given(config: Config, section: BaseModel | None, inputs: tuple[object, ...]) -> dict[str, Any]:
