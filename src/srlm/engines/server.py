@@ -202,7 +202,7 @@ class Server:
                     base_url=self._section.base_url,
                     headers=headers,
                     timeout=httpx2.Timeout(timeout, connect=min(timeout, 20.0)),
-                    limits=httpx2.Limits(max_connections=self._section.concurrency),
+                    limits=httpx2.Limits(max_keepalive_connections=self._section.concurrency),
                     trust_env=not _is_here(self._section.base_url),  # no proxy to this very machine
                 )
             return self._client

@@ -187,7 +187,7 @@ def _explain(item: dict[str, Any]) -> str:
     if item["type"] in {
         "perhaps_secret",
         "missing",
-    }:  # the input of a missing key is all that stands beside it
+    }:
         return f"{key}: {item['msg']}"
     return f"{key or 'config'}: {item['msg']} (got {item['input']!r})" if key else f"config: {item['msg']}"
 
