@@ -154,6 +154,10 @@ class Run:
                 self.progress.advance(step, block.done, block.total)
         finally:
             writer.close()
+            if spent := _spent(inputs):  # on a block that failed half-way
+                counts.update(spent)
+                with _room(step):
+                    self._save(step, state | {"counts": dict(counts)})
         self._finish(step, state, writer.digest, seconds())
         self.progress.end(step, state, skipped=False)
 
