@@ -687,7 +687,7 @@ def test_a_run_whose_server_dies_goes_on_to_the_same_bytes(tmp_path):
     state = json.loads((tmp_path / "cut/judgments.step.json").read_text("utf-8"))
     assert (state["blocks"], state["done"]) == (2, False)
     failed = state["counts"]["requests"] - 24
-    assert 7 <= failed <= 10  # the requests of the block that failed are paid, too
+    assert 7 <= failed <= 12  # the requests of the block that failed are paid, too
     with serving() as server:
         assert judged(server, tmp_path / "cut") == whole
         assert len(server.bodies) == asked - 24  # what was committed is not asked again
