@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from inspect import cleandoc
 from pathlib import Path
 
 import click
@@ -24,7 +25,7 @@ def configuration() -> str:
     for place, kind in section_types().items():
         out += [
             f"## {place}\n",
-            (kind.__doc__ or "").strip() + "\n",
+            cleandoc(kind.__doc__ or "") + "\n",
             "| key | default | meaning |",
             "|---|---|---|",
         ]

@@ -1,5 +1,7 @@
 """What tests share: a tiny random model with a real tokenizer, and small configs."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,20 @@ from srlm.config import Config, ModelSection
 from srlm.errors import ModelError
 from srlm.models import Model, folder_digest, resolve
 from srlm.recipes import load
+
+SHARED_DATA = Path(os.environ.get("SRLM_DATA") or Path(__file__).parents[2] / "shared/data")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """From a name in the shared data to its path; skips where it is absent. SRLM_DATA may name the folder."""
+
+    def find(name: str) -> Path:
+        if not (SHARED_DATA / name).exists():
+            pytest.skip(f"{SHARED_DATA / name} is not here: set SRLM_DATA to the folder of the shared data")
+        return SHARED_DATA / name
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -2,20 +2,32 @@
 
 import pytest
 
-from srlm.config import LocalEngineSection
+from fake_server import serving
+from srlm.config import LocalEngineSection, OpenAIEngineSection
 from srlm.engines.base import Engine, Request
 from srlm.engines.local import LocalEngine
+from srlm.engines.openai import OpenAIEngine
 from srlm.engines.scripted import ScriptedEngine
 from srlm.errors import EngineError
 from srlm.records import ask
 
 
+@pytest.fixture(scope="module")
+def server():
+    with serving() as started:
+        yield started
+
+
 @pytest.fixture(
-    scope="module", params=["scripted", "local tiny", pytest.param("local real", marks=pytest.mark.real)]
+    scope="module",
+    params=["scripted", "openai", "local tiny", pytest.param("local real", marks=pytest.mark.real)],
 )
 def engine(request) -> Engine:
     if request.param == "scripted":
         made: Engine = ScriptedEngine()
+    elif request.param == "openai":
+        url = request.getfixturevalue("server").url
+        made = OpenAIEngine(OpenAIEngineSection(base_url=url, model="fake"))
     else:
         model = request.getfixturevalue("tiny" if "tiny" in request.param else "smollm2")
         made = LocalEngine(LocalEngineSection(device="cpu", batch_tokens=600), model)

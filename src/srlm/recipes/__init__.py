@@ -180,10 +180,15 @@ def _validate(values: dict[str, Any], origin: str) -> Config:
 
 
 def _explain(item: dict[str, Any]) -> str:
-    place = [str(part) for part in item["loc"] if part not in {"local", "scripted"}]
+    place = [str(part) for part in item["loc"] if part not in {"local", "scripted", "openai"}]
     key = ".".join(place)
     if item["type"] == "extra_forbidden":
         return f"{key}: no such key{_nearest(key, _known_keys())}"
+    if item["type"] in {
+        "perhaps_secret",
+        "missing",
+    }:
+        return f"{key}: {item['msg']}"
     return f"{key or 'config'}: {item['msg']} (got {item['input']!r})" if key else f"config: {item['msg']}"
 
 

@@ -147,12 +147,17 @@ class Run:
                 with _room(step):
                     state["records"] += writer.append(block.records)
                     counts.update(block.counts)
+                    counts.update(_spent(inputs))
                     state.update(blocks=state["blocks"] + 1, bytes=writer.bytes, counts=dict(counts))
                     state.update(progress=[block.done, block.total], seconds=seconds())
                     self._save(step, state)
                 self.progress.advance(step, block.done, block.total)
         finally:
             writer.close()
+            if spent := _spent(inputs):  # on a block that failed half-way
+                counts.update(spent)
+                with _room(step):
+                    self._save(step, state | {"counts": dict(counts)})
         self._finish(step, state, writer.digest, seconds())
         self.progress.end(step, state, skipped=False)
 
@@ -297,6 +302,15 @@ def _given(config: Config, section: BaseModel | None, inputs: tuple[object, ...]
             given[name] = decisive(section)
     given["inputs"] = [str(getattr(value, "digest", None) or _sha(repr(value))) for value in inputs]
     return given
+
+
+def _spent(inputs: tuple[object, ...]) -> Counter[str]:
+    """What engines that count it (a server's) used since they were last asked: requests, tokens, cost."""
+    total: Counter[str] = Counter()
+    for value in inputs:
+        if callable(spent := getattr(value, "spent", None)):
+            total.update(spent())
+    return total
 
 
 def _refuse_changes(folder: Path, config: Config, begun: list[State]) -> None:
