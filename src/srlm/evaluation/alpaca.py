@@ -24,7 +24,7 @@ from scipy.special import expit
 
 from srlm.errors import DataError
 from srlm.evaluation.intervals import bootstrap
-from srlm.seeds.mapping import Bad, Fault, Source, shown
+from srlm.seeds.source import Bad, Fault, Source, shown
 
 Floats = npt.NDArray[np.float64]
 Difficulty = Sequence[float] | Mapping[str, float]

@@ -25,7 +25,7 @@ from typing import Any
 
 from srlm.errors import DataError
 from srlm.evaluation.intervals import bootstrap
-from srlm.seeds.mapping import Bad, Source, listed, shown
+from srlm.seeds.source import Bad, Source, listed, shown
 
 _REQUEST = (
     "{question}\n\n"

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from srlm.errors import DataError
 from srlm.evaluation.intervals import Share, bootstrap
-from srlm.seeds.mapping import Bad, Fault, Source, shown
+from srlm.seeds.source import Bad, Fault, Source, shown
 
 AGGREGATES = {
     "math, coding, reasoning": ("math", "coding", "reasoning"),

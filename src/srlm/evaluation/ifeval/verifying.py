@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 from srlm.errors import DataError
 from srlm.evaluation.ifeval.instructions import CHECKS
 from srlm.evaluation.ifeval.language import require_known
-from srlm.seeds.mapping import Bad, Source, listed, shown
+from srlm.seeds.source import Bad, Source, listed, shown
 
 
 @dataclass(frozen=True)
