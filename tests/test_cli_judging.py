@@ -308,6 +308,15 @@ def test_seed_score_keeps_what_agrees_and_prints_why(cli, tiny, trees, tmp_path)
     assert any(line.split == "heldout" and not line.is_scored for line in lines)
 
 
+def test_seed_score_says_when_nothing_agrees(cli, tiny, trees):
+    cli("seed", "build", "oasst", trees, "--eft-share", "1", "--out", "seed")
+    words = ("seed", "score", "seed/ranked.jsonl", SCRIPTED, "eft.max_tokens=1", "--model", tiny.path)
+    result = cli(*words, "--out", "scored")
+    assert result.exit_code == 0, result.output
+    assert "Nothing agreed" in result.output
+    assert "Use it" not in result.output
+
+
 def test_seed_build_preferences_and_check(cli, tmp_path):
     path = write(
         tmp_path / "votes.jsonl", [*VOTES, {"input": "x", "output_1": "", "output_2": "y", "label": 1}]

@@ -124,7 +124,10 @@ def score(file: Path, overrides: tuple[str, ...], reference: str, out: Path) -> 
     text = "".join(line.model_dump_json(exclude_defaults=True) + "\n" for line in [*scored, *heldout])
     _write(out, {"ranked.jsonl": text})
     click.echo(agreement_table(counts))
-    _say_how_to_use(out, ("ranked",))
+    if any(line.is_scored for line in scored):
+        _say_how_to_use(out, ("ranked",))
+    else:
+        click.echo("\nNothing agreed, so there is nothing to teach: srlm seed build oasst --scores rank")
 
 
 @seed.command()
