@@ -34,6 +34,12 @@ def test_help_and_import_load_no_torch():
     assert told.stdout.strip() == "[]"
 
 
+def test_status_waits_for_no_statistics():
+    code = "import sys, srlm.loop; print([name for name in ('scipy.stats', 'torch') if name in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
 def test_recipes_and_config(cli):
     assert {"smollm2", "llama3-8b", "paper-70b"} <= {
         line.split()[0] for line in cli("recipes").output.splitlines()
