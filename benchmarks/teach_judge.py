@@ -109,6 +109,8 @@ def gain(folder: Path, better: str, name: str, lines: Sequence[RankedPrompt]) ->
         both.append([count_pairs(prompt) for prompt in scored_prompts(scores, lines)])
 
     def part(counts: tuple[PairCounts, PairCounts]) -> Share:
+        if any(item.unscored for item in counts):
+            return 0, 0  # both have to have judged all of the prompt
         before, after = (item.right + item.tied / 2 for item in counts)
         return after - before, counts[0].right + counts[0].wrong + counts[0].tied
 
