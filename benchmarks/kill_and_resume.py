@@ -24,7 +24,7 @@ Event = dict[str, Any]
 SMALL = [
     "prompts.count=4", "prompts.block=2", "prompts.max_tokens=48", "prompts.max_attempts=8",
     "responses.block=2", "responses.max_tokens=24", "judge.block=4", "judge.max_tokens=12",
-    "judge.samples=2", "evaluation.block=2", "evaluation.max_tokens=16", "sft.save_steps=1",
+    "judge.samples=2", "evaluation.answers.block=2", "evaluation.answers.max_tokens=16", "sft.save_steps=1",
     "sft.batch_size=2", "sft.epochs=2", "sft.precision=float32", "dpo.precision=float32",
     "dpo.save_steps=1", "dpo.batch_size=1", "dpo.epochs=1", "sft.dropout=0.1", "dpo.dropout=0.1",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from srlm.cli import main
-from srlm.config import Section, section_types
+from srlm.config import Section, section_types, sections_in
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -29,9 +29,13 @@ def configuration() -> str:
             "| key | default | meaning |",
             "|---|---|---|",
         ]
-        out += [_row(kind, name) for name in kind.model_fields]
+        out += [_row(kind, name) for name in kind.model_fields if not _has_its_table(kind, name)]
         out.append("")
     return "\n".join(out)
+
+
+def _has_its_table(kind: type[Section], name: str) -> bool:
+    return bool(sections_in(kind.model_fields[name].annotation)) and name != "lora"
 
 
 def _row(kind: type[Section], name: str) -> str:

@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from srlm.chat import chat, find_model, show
+from srlm.chat import chat, show
 from srlm.config import Sampling
 
 
@@ -59,8 +59,3 @@ def test_a_conversation_that_outgrew_the_context_says_so_and_waits(monkeypatch, 
     shown = talk(monkeypatch, ["so long", "short"], [str(tiny.path)], script)
     assert "/new" in shown
     assert "Fine." in shown
-
-
-def test_a_rounds_folder_is_a_model(tiny, tmp_path):
-    (tmp_path / "model").symlink_to(tiny.path)
-    assert find_model(str(tmp_path)).digest == tiny.digest

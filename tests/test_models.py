@@ -14,6 +14,11 @@ def test_a_local_folder(tiny):
     assert resolve(ModelSection(name=str(tiny.path))).path == tiny.path
 
 
+def test_a_rounds_folder_is_the_model_in_it(tiny, tmp_path):
+    (tmp_path / "model").symlink_to(tiny.path)
+    assert resolve(ModelSection(name=str(tmp_path))).digest == tiny.digest
+
+
 def test_the_digest_follows_weights_and_tokenizer(tiny, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(tiny.path, copy)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 from rich.columns import Columns
 from rich.console import Console
@@ -13,15 +12,8 @@ from srlm.config import LocalEngineSection, ModelSection, Sampling
 from srlm.engines.base import Engine, Request
 from srlm.engines.opening import open_engine
 from srlm.errors import PromptTooLong
-from srlm.models import Model, resolve
+from srlm.models import resolve
 from srlm.records import Conversation, Message, content_id, seed_for
-
-
-def find_model(reference: str) -> Model:
-    """A round's folder (``runs/NAME/M2``) or any model reference; raises ModelError."""
-    inside = Path(reference) / "model"
-    path = str(inside) if inside.is_dir() else reference
-    return resolve(ModelSection(name=path), name=reference)
 
 
 def chat(
@@ -34,9 +26,8 @@ def chat(
     """
     with ExitStack() as stack:
         section = LocalEngineSection()
-        engines = [
-            stack.enter_context(open_engine(section, find_model(reference))) for reference in references
-        ]
+        models = [resolve(ModelSection(name=reference), name=reference) for reference in references]
+        engines = [stack.enter_context(open_engine(section, model)) for model in models]
         histories: list[Conversation] = [() for _ in references]
         while (text := read()) is not None:
             if text.strip() == "/new":

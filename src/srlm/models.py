@@ -43,10 +43,11 @@ class Model:
 def resolve(section: ModelSection, name: str = "M0") -> Model:
     """The model that a reference names, fetched and converted if need be.
 
-    Built-in name, then local path, then hub id. Raises ModelError with the ways out.
+    Built-in name, then local path, then hub id; runs/NAME/M1 stands for the model in it. Raises ModelError
+    with the ways out.
     """
     reference, trust = section.name, section.trust_remote_code
-    local = Path(reference).expanduser()
+    local = model_folder(reference)
     if reference == BUILTIN:
         folder = _builtin()
     elif local.suffix == ".gguf":
@@ -56,6 +57,12 @@ def resolve(section: ModelSection, name: str = "M0") -> Model:
     else:
         folder = _from_hub(reference, section.revision, [*HUB_FILES, "*.py"] if trust else HUB_FILES)
     return Model(name, folder, folder_digest(folder), trust)
+
+
+def model_folder(reference: str) -> Path:
+    """The folder that a reference such as runs/NAME/M1 stands for, or the reference as a path."""
+    path = Path(reference).expanduser()
+    return path / "model" if (path / "model").is_dir() else path
 
 
 def folder_digest(folder: Path) -> str:

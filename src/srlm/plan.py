@@ -111,13 +111,13 @@ def _round(config: Config, seed: SeedSet, name: str) -> list[Step]:
 def _evaluation(config: Config, seed: SeedSet, name: str) -> list[Step]:
     prompts = seed.heldout_prompts()
     answers = [answer.text for line in seed.heldout_ranked for answer in line.answers]
-    made = len(prompts) * config.evaluation.samples
+    made = len(prompts) * config.evaluation.answers.samples
     judged, said = _judging(config, len(answers))
     read = sum(_tokens(prompt.text) for prompt in prompts)
     asked = [line.prompt for line in seed.heldout_ranked for _ in line.answers]
     judge_read = sum(_rubric_tokens(config) + _tokens(text) for text in answers) + sum(map(_tokens, asked))
     return [
-        Step(f"{name}/evaluation/answers", made, made, read, made * config.evaluation.max_tokens),
+        Step(f"{name}/evaluation/answers", made, made, read, made * config.evaluation.answers.max_tokens),
         Step(f"{name}/evaluation/judgments", len(answers), judged, judge_read, said),
     ]
 

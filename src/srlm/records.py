@@ -109,6 +109,26 @@ class Comparison(Record):
     probabilities: tuple[float, ...] = Field((), description="of first, second, tie, where they were read")
 
 
+class Label(Record):
+    """What a judge says of a prompt in one respect; `value` is None when nothing could be read."""
+
+    prompt_id: str
+    aspect: Literal["category", "complexity", "length"]
+    value: str | None
+    reason: str | None = Field(description="why there is no value, else None")
+    reply: str
+    probabilities: tuple[float, ...] = Field((), description="of the options, where they were read")
+
+
+class Divergence(Record):
+    """KL(model || reference) along one response of the model, at temperature 1."""
+
+    response_id: str
+    prompt_id: str
+    nats: float = Field(description="summed over the response's tokens, the end token included")
+    num_tokens: int
+
+
 class Pair(Record):
     """A preference pair: the best and the worst scored response to one prompt (section 2.3, step 3)."""
 

@@ -29,7 +29,7 @@ from srlm.store.jsonl import read_records
 from srlm.store.run import Run
 
 
-def judge_file(config: Config, run: Run, model: Model, answers: AnswerFile) -> Path:
+def judge_file(config: Config, run: Run, model: Model | None, answers: AnswerFile) -> Path:
     """``judged.jsonl``: every line of the file with a `judgment` added, its score None for lines left out.
 
     ``judgments.jsonl`` beside it grows block by block and is what a stopped run goes on from. Raises
@@ -139,7 +139,7 @@ def _reread(item: Judgment, rubric: Rubric) -> Judgment:
 
 
 def score_seed(
-    config: Config, run: Run, model: Model, ranked: list[RankedPrompt]
+    config: Config, run: Run, model: Model | None, ranked: list[RankedPrompt]
 ) -> tuple[list[RankedPrompt], Counter[str]]:
     """Ranked seed answers with the scores of an SFT baseline where they agree (section 2.1), and counts.
 
@@ -157,7 +157,7 @@ def score_seed(
 
 
 def evaluate_judge(
-    config: Config, run: Run, model: Model, data: Sequence[tuple[str, list[RankedPrompt]]]
+    config: Config, run: Run, model: Model | None, data: Sequence[tuple[str, list[RankedPrompt]]]
 ) -> dict[str, Any]:
     """The figures of a judge on each named set of ranked answers (section 3.1.2)."""
     rubric = grading_rubric(config.judge.rubric)
@@ -174,7 +174,7 @@ def evaluate_judge(
 def probe_judge(
     config: Config,
     run: Run,
-    model: Model,
+    model: Model | None,
     lines: list[RankedPrompt],
     *,
     author: str | None = None,

@@ -103,7 +103,7 @@ def test_figures_by_hand_are_plain_json():
     questions = [Question(name, Decimal(12)) for name in "abcd"]
     solutions = {"a": "#### 12.0", "b": "It is 12", "c": "#### 13", "d": " "}
     grades = grade(questions, solutions)
-    figures = json.loads(json.dumps(gsm8k_figures(grades)))
+    figures = json.loads(json.dumps(gsm8k_figures([[one] for one in grades])))
     assert (figures["questions"], figures["empty"], figures["unmarked"]) == (4, 1, 2)
     assert figures["marked"]["value"] == 1 / 4
     assert figures["last_number"]["value"] == 2 / 4
@@ -157,7 +157,7 @@ def test_every_published_verdict_is_reproduced(shared_data):
         grades = grade(questions, {row["question"]: row[model]["solution"] for row in rows})
         for mode in ("marked", "last_number"):
             assert [item.is_correct(mode) for item in grades] == [row[model]["is_correct"] for row in rows]
-        figures = gsm8k_figures(grades)
+        figures = gsm8k_figures([[one] for one in grades])
         assert round(figures["marked"]["value"] * 659) == right
         assert figures["marked"]["low"] < right / 659 < figures["marked"]["high"]
 

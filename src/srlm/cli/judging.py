@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from srlm.cli.options import map_option, stopped
+from srlm.cli.options import check_named, found_model, map_option, open_out, own_config
 from srlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 model_option = click.option(
-    "--model", "reference", required=True, help="Judge: runs/NAME/M1, a folder, a .gguf file, a hub id."
+    "--model", "reference", help="Judge: runs/NAME/M1, a folder, a .gguf file, a hub id; none for a server."
 )
 
 
 @click.command()
 @click.argument("file", type=FILE)
 @click.argument("overrides", nargs=-1)
-@click.option("--model", "reference", help="Judge: runs/NAME/M1, a folder, a .gguf file, a hub id.")
+@model_option
 @click.option("--reparse", is_flag=True, help="Read the replies of a judgments.jsonl again, without a model.")
 @click.option("--rubric", help="With --reparse: a rubric's name or file; that of each judgment by default.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results (--reparse: the file).")
@@ -52,10 +52,6 @@ def judge(
         _reparse(file, rubric, out or file.with_suffix(".reparsed.jsonl"))
         return
     _refuse_together(file, reparse=False, given={"--rubric": rubric})
-    if reference is None:
-        raise ConfigError(
-            f"srlm judge {file}", "no model is named to judge with", "add --model, or --reparse to use none"
-        )
     from srlm.seeds.answers import AnswerFile, parse_fields
     from srlm.standalone import judge_file
 
@@ -116,7 +112,7 @@ def evaluation() -> None:
 def eval_judge(
     overrides: tuple[str, ...],
     *,
-    reference: str,
+    reference: str | None,
     files: tuple[Path, ...],
     out: Path,
     mapping: tuple[str, ...],
@@ -165,7 +161,7 @@ def eval_judge(
 def eval_bias(
     overrides: tuple[str, ...],
     *,
-    reference: str,
+    reference: str | None,
     file: Path | None,
     prompts: int,
     author: str | None,
@@ -188,46 +184,19 @@ def eval_bias(
 
 @contextmanager
 def open_judging(
-    reference: str, overrides: tuple[str, ...], out: Path
-) -> "Iterator[tuple[Config, Run, Model]]":
-    """The config of the model's own run or of the defaults, an open folder, and the model."""
-    from rich.console import Console
-
-    from srlm.config import ModelSection
-    from srlm.console import watcher
-    from srlm.models import resolve
+    reference: str | None, overrides: tuple[str, ...], out: Path
+) -> "Iterator[tuple[Config, Run, Model | None]]":
+    """The config of the model's own run or the default, an open folder, and the model; None for a server."""
     from srlm.recipes import override
-    from srlm.store.run import open_run, saved_config
 
-    folder = Path(reference) / "model" if (Path(reference) / "model").is_dir() else Path(reference)
-    run = folder.parent.parent
-    own = saved_config(run) if folder.name == "model" and (run / "run.json").is_file() else None
-    config = override(own, overrides)
+    config = override(own_config(reference), overrides)
     if config.judge.judge:
         raise ConfigError(
             f"judge.judge={config.judge.judge}",
             "the judge here is the model of --model",
             "give that model as --model, or set judge.judge= to nothing",
         )
-    trust = config.model.trust_remote_code
-    model = resolve(ModelSection(name=str(folder), trust_remote_code=trust), name=reference)
-    with (
-        stopped(out),
-        watcher(Console(stderr=True), json_lines=False) as progress,
-        _elsewhere(out),
-        open_run(out, config, None, progress) as opened,
-    ):
+    check_named(config, [reference] if reference else [])
+    model = found_model(config, reference) if reference else None
+    with open_out(out, config) as opened:
         yield config, opened, model
-
-
-@contextmanager
-def _elsewhere(out: Path) -> Iterator[None]:
-    """Say what helps here when a folder was made with other settings: these commands have no --redo."""
-    from srlm.errors import RunChanged
-
-    try:
-        yield
-    except RunChanged as error:
-        raise RunChanged(
-            error.given, error.why, f"set them back, or choose another --out than {out}"
-        ) from error

@@ -82,8 +82,10 @@ def status(name: str | None, runs: Path) -> None:
     for state in states:
         click.echo(_status_line(state))
     begun = {state["step"] for state in states}
-    ranks_alone = any(state["step"].startswith("SFT/") for state in states)
-    for step in step_names(saved_config(folder), ranks_alone=ranks_alone):
+    config = saved_config(folder)
+    has_baseline = any(step.startswith("SFT/") for step in begun)
+    ranks_alone = "SFT/judgments" in begun or (has_baseline and not config.evaluation.sft_baseline)
+    for step in step_names(config, ranks_alone=ranks_alone):
         if step not in begun:
             click.echo(f"      {step}")
 

@@ -1,29 +1,75 @@
-"""From a config section and a model to an engine."""
+"""From a config section and a model to an engine; from a role's name to the engine that plays it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from srlm.config import EngineSection, LocalEngineSection, OpenAIEngineSection
+from srlm.config import Config, EngineSection, LocalEngineSection, ModelSection, OpenAIEngineSection
 from srlm.engines.base import Engine
 from srlm.engines.scripted import ScriptedEngine
-from srlm.models import Model
+from srlm.errors import ConfigError
+from srlm.models import Model, resolve
 
 
 @contextmanager
-def open_engine(section: EngineSection, model: Model) -> Iterator[Engine]:
-    """The engine of a section for a model, closed at the end. A server (`openai`) has a model of its own."""
-    engine: Engine
-    if isinstance(section, LocalEngineSection):
-        from srlm.engines.local import LocalEngine  # loads torch
+def open_engine(section: EngineSection, model: Model | None) -> Iterator[Engine]:
+    """The engine of a section for a model, closed at the end. A server (`openai`) has a model of its own.
 
-        engine = LocalEngine(section, model)
-    elif isinstance(section, OpenAIEngineSection):
+    Raises ConfigError where a model is needed and there is none.
+    """
+    engine: Engine
+    if isinstance(section, OpenAIEngineSection):
         from srlm.engines.openai import OpenAIEngine  # loads an HTTP client
 
         engine = OpenAIEngine(section)
+    elif model is None:
+        raise ConfigError(
+            f"engine.kind={section.kind} without a model",
+            "a server has a model of its own, any other engine needs one",
+            "name one with --model, or set engine.kind=openai and engine.model",
+        )
+    elif isinstance(section, LocalEngineSection):
+        from srlm.engines.local import LocalEngine  # loads torch
+
+        engine = LocalEngine(section, model)
     else:
         engine = ScriptedEngine(name=f"scripted {model.digest}")
     try:
         yield engine
     finally:
         engine.close()
+
+
+def resolve_others(config: Config) -> dict[str, Model]:
+    """The models that have a role besides the one in training, found before any work begins.
+
+    The names in `servers` are no models and are left out.
+    """
+    trust = config.model.trust_remote_code
+    roles = (config.prompts.writer, config.judge.judge, config.evaluation.judge.model)
+    names = [name for name in dict.fromkeys(roles) if name and name not in config.servers]
+    return {name: resolve(ModelSection(name=name, trust_remote_code=trust), name=name) for name in names}
+
+
+def open_named(config: Config, name: str, others: Mapping[str, Model]) -> AbstractContextManager[Engine]:
+    """The engine that plays a role: a server of the config's by its name, or one of the other models."""
+    if name in config.servers:
+        return open_engine(config.servers[name], None)
+    is_server = isinstance(config.engine, OpenAIEngineSection)  # it would answer instead of the model
+    return open_engine(LocalEngineSection() if is_server else config.engine, others[name])
+
+
+@contextmanager
+def open_roles(
+    config: Config, model: Model, others: Mapping[str, Model]
+) -> Iterator[tuple[Engine, Engine, Engine]]:
+    """Who writes prompts, answers and judges in a round: the current model, or whom the config names."""
+    with ExitStack() as stack:
+        wanted = (config.prompts.writer, None, config.judge.judge)
+        opened = {
+            name: stack.enter_context(
+                open_named(config, name, others) if name else open_engine(config.engine, model)
+            )
+            for name in dict.fromkeys(wanted)
+        }
+        writer, engine, judging = (opened[name] for name in wanted)
+        yield writer, engine, judging

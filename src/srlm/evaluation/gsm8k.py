@@ -1,7 +1,7 @@
 """GSM8K (Cobbe et al. 2021): school mathematics with one number as the answer. No judge, no network.
 
     grades = grade(read_questions(path), solutions)     # solutions: from a question to a model's text
-    figures = gsm8k_figures(grades)                     # plain JSON, with intervals
+    figures = gsm8k_figures([[one] for one in grades])  # plain JSON, with intervals
     print(gsm8k_table(figures))
 
 Two figures, as in lm-evaluation-harness's strict-match and flexible-extract:
@@ -16,6 +16,7 @@ The harness takes the first `####` and compares texts; a chat model writes headi
 counts here, a numbered heading ("#### 1. Add them") is none, and 18, $18.00 and 18 are one number.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from srlm.errors import DataError
-from srlm.evaluation.intervals import bootstrap
+from srlm.evaluation.intervals import Share, bootstrap
 from srlm.seeds.source import Bad, Source, listed, shown
 
 _REQUEST = (
@@ -174,6 +175,14 @@ def grade(questions: Sequence[Question], solutions: Mapping[str, str]) -> list[G
     return [_grade(question, solutions[question.text]) for question in questions]
 
 
+def grade_draws(questions: Sequence[Question], draws: Sequence[Sequence[str]]) -> list[list[Grade]]:
+    """The grades of several solutions to each question, in the order of the questions."""
+    return [
+        [_grade(question, solution) for solution in solutions]
+        for question, solutions in zip(questions, draws, strict=True)
+    ]
+
+
 def _grade(question: Question, solution: str) -> Grade:
     return Grade(question, not solution.strip(), marked_number(solution), last_number(solution))
 
@@ -181,35 +190,60 @@ def _grade(question: Question, solution: str) -> Grade:
 # --- Figures ---
 
 
-def gsm8k_figures(grades: Sequence[Grade], seed: int = 0) -> dict[str, Any]:
-    """All figures as plain JSON; an estimate is {value, low, high, num}, shares are 0..1.
+def gsm8k_figures(grades: Sequence[Sequence[Grade]], seed: int = 0) -> dict[str, Any]:
+    """All figures as plain JSON, of one or more solutions to each question; estimates are {value, low, high,
+    num}, shares are 0..1.
 
-    `questions`, `empty` (solutions without text) and `unmarked` (without a marked number) are numbers, and
-    both kinds count as fails; `marked`, the headline, and `last_number` are shares of right answers.
+    `questions`, `solutions`, `empty` (solutions without text) and `unmarked` (without a marked number) are
+    numbers, and both kinds count as fails; `marked`, the headline, and `last_number` are shares of right
+    solutions; `pass_at`, by k = 1, 2, 4 ... up to the solutions a question has, the chance that one of k is
+    right, as marked (Chen et al. 2021, the unbiased estimate). Intervals draw questions.
     """
-    modes = ("marked", "last_number")
+    every = [one for group in grades for one in group]
+    draws = min(map(len, grades), default=0)
     return {
         "questions": len(grades),
-        "empty": sum(item.is_empty for item in grades),
-        "unmarked": sum(item.marked is None for item in grades),
-    } | {
-        mode: asdict(
-            bootstrap([item.is_correct(mode) for item in grades], lambda right: (right, 1), seed=seed)
-        )
-        for mode in modes
+        "solutions": len(every),
+        "empty": sum(item.is_empty for item in every),
+        "unmarked": sum(item.marked is None for item in every),
+        "marked": _share(grades, "marked", seed),
+        "last_number": _share(grades, "last_number", seed),
+        "pass_at": {
+            str(k): _pass_at(grades, k, seed) for k in (2**power for power in range(draws.bit_length()))
+        },
     }
+
+
+def _share(grades: Sequence[Sequence[Grade]], mode: str, seed: int) -> dict[str, Any]:
+    def part(group: Sequence[Grade]) -> Share:
+        return sum(one.is_correct(mode) for one in group), len(group)
+
+    return asdict(bootstrap(grades, part, seed=seed))
+
+
+def _pass_at(grades: Sequence[Sequence[Grade]], k: int, seed: int) -> dict[str, Any]:
+    def part(group: Sequence[Grade]) -> Share:
+        return pass_at(len(group), sum(one.is_correct() for one in group), k), 1
+
+    return asdict(bootstrap(grades, part, seed=seed))
+
+
+def pass_at(num: int, right: int, k: int) -> float:
+    """The chance that one of k solutions is right, of `num` seen: 1 - C(num - right, k) / C(num, k)."""
+    return 1 - math.comb(num - right, k) / math.comb(num, k)
 
 
 def gsm8k_table(figures: Mapping[str, Any]) -> str:
     """The figures as plain text: percent, with the 95 % interval in brackets ([–]: the data cannot say)."""
-    return "\n".join(
-        [
-            f"GSM8K: {figures['questions']} questions, {figures['unmarked']} solutions without #### and a "
-            f"number, {figures['empty']} of them empty",
-            f"% right, as marked                 {_percent(figures['marked'])}",
-            f"% right, or else the last number   {_percent(figures['last_number'])}",
-        ]
-    )
+    rows = [
+        f"GSM8K: {figures['questions']} questions, {figures['unmarked']} of {figures['solutions']} solutions "
+        f"without #### and a number, {figures['empty']} of them empty",
+        f"% right, as marked                 {_percent(figures['marked'])}",
+        f"% right, or else the last number   {_percent(figures['last_number'])}",
+    ]
+    if len(figures["pass_at"]) > 1:
+        rows += [f"% pass@{k:<28}{_percent(found)}" for k, found in figures["pass_at"].items()]
+    return "\n".join(rows)
 
 
 def _percent(estimate: Mapping[str, Any]) -> str:

@@ -93,8 +93,8 @@ def head_to_head(
     }
 
 
-def win_matrix(results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Several head-to-heads as one square: `models`, in order of appearance, and `rows` by model.
+def win_matrix(results: Iterable[Mapping[str, Any]], order: Sequence[str] = ()) -> dict[str, Any]:
+    """Several head-to-heads as one square: `models`, in `order`, else of appearance, and `rows` by model.
 
     A row holds the model's win rate, 0..1, against each; None against itself and where there was no match or
     nothing could be read. `mean`, over its opponents, one vote each. Raises DataError for a match twice.
@@ -111,7 +111,8 @@ def win_matrix(results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         value = result["win_rate"]["value"]
         rates[one, other] = value
         rates[other, one] = None if value is None else 1 - value
-    models = list(dict.fromkeys(name for match in rates for name in match))
+    found = dict.fromkeys(name for match in rates for name in match)
+    models = list(dict.fromkeys([*(name for name in order if name in found), *found]))
     rows = {one: {other: rates.get((one, other)) for other in models} for one in models}
     return {"models": models, "rows": rows, "mean": {name: _mean(row) for name, row in rows.items()}}
 

@@ -110,6 +110,69 @@ def read_categories(path: Path) -> dict[int, str]:
     return dict(found)
 
 
+@dataclass(frozen=True)
+class Question:
+    """A question: its number, category and the user's turns."""
+
+    number: int
+    category: str
+    turns: tuple[str, ...]
+
+
+def read_questions(path: Path) -> list[Question]:
+    """The questions of a question.jsonl in order; raises DataError that names every bad line."""
+
+    def question(value: Mapping[str, Any]) -> Question:
+        turns = value.get("turns")
+        if not isinstance(value.get("category"), str):
+            raise Bad("category is not a text")
+        if not isinstance(turns, list) or not turns:
+            raise Bad("turns is not a list of texts")
+        if not all(isinstance(text, str) and text.strip() for text in turns):
+            raise Bad("a turn is empty or not a text")
+        return Question(_whole(value, "question_id"), value["category"], tuple(turns))
+
+    found, faults = _sorted(path, question)
+    twice = len(found) - len({one.number for one in found})
+    if faults or twice:
+        raise DataError(
+            "\n    ".join([f"file {path}", *(f"record {fault.number}: {fault}" for fault in faults)]),
+            f"{len(faults)} of its records are not questions, {twice} stand a second time",
+            "give MT-Bench's question.jsonl: question_id, category and turns in each line",
+        )
+    return found
+
+
+def read_references(path: Path) -> dict[int, tuple[str, ...]]:
+    """The reference answers of a reference_answer file by question and turn.
+
+    Raises DataError when the file cannot be read or a record has no answers.
+    """
+    found, faults = _sorted(path, _reference)
+    if faults:
+        raise _no_references(path, faults)
+    return dict(found)
+
+
+def _reference(value: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
+    number = _whole(value, "question_id")
+    try:
+        turns = value["choices"][0]["turns"]
+    except (KeyError, IndexError, TypeError):
+        raise Bad("choices has no turns") from None
+    if not isinstance(turns, list) or not all(isinstance(text, str) for text in turns):
+        raise Bad("the turns are not texts")
+    return number, tuple(turns)
+
+
+def _no_references(path: Path, faults: Sequence[Fault]) -> DataError:
+    return DataError(
+        "\n    ".join([f"file {path}", *(f"record {fault.number}: {fault}" for fault in faults)]),
+        f"{len(faults)} of its records are not reference answers",
+        "give MT-Bench's reference_answer file: question_id and choices[0].turns in each line",
+    )
+
+
 def read_grades(path: Path) -> Grades:
     """The single-answer grades of FastChat's model_judgment file; every record is a grade or a named fault.
 
@@ -128,25 +191,13 @@ def wrong_references(path: Path) -> list[WrongReference]:
     Raises DataError when the file cannot be read or a record has no answers.
     """
 
-    def answers(value: Mapping[str, Any]) -> list[tuple[int, int, str]]:
-        number = _whole(value, "question_id")
-        try:
-            turns = value["choices"][0]["turns"]
-        except (KeyError, IndexError, TypeError):
-            raise Bad("choices has no turns") from None
-        if not isinstance(turns, list) or not all(isinstance(text, str) for text in turns):
-            raise Bad("the turns are not texts")
-        return [(number, turn, _digest(text)) for turn, text in enumerate(turns, 1)]
-
-    found, faults = _sorted(path, answers)
-    if faults:
-        raise DataError(
-            "\n    ".join([f"file {path}", *(f"record {fault.number}: {fault}" for fault in faults)]),
-            f"{len(faults)} of its records are not reference answers",
-            "give MT-Bench's reference_answer file: question_id and choices[0].turns in each line",
-        )
     known = {(one.question, one.turn, one.digest): one for one in WRONG_REFERENCES}
-    return [known[item] for items in found for item in items if item in known]
+    found = [
+        known.get((number, turn, _digest(text)))
+        for number, turns in read_references(path).items()
+        for turn, text in enumerate(turns, 1)
+    ]
+    return [one for one in found if one]
 
 
 def mt_bench(

@@ -15,8 +15,16 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from srlm.config import Config, LoraSection, flatten, sections_in
+from srlm.config import Config, Section, flatten, section_types, sections_in
 from srlm.errors import ConfigError
+
+TAGS = {
+    str(kind.model_fields[tag].default)
+    for kind in section_types().values()
+    for tag in ("kind", "suite")
+    if tag in kind.model_fields
+}
+"""What pydantic puts into the place of a mistake for the kind of a section, and nobody wrote there."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +50,26 @@ def load(recipe: str, overrides: Sequence[str] = ()) -> Loaded:
     return Loaded(config, {key: origins.get(key, "default") for key in flatten(config.model_dump())})
 
 
-def override(config: Config | None, overrides: Sequence[str]) -> Config:
-    """A config, the defaults if None, with ``section.key=value`` overrides; raises ConfigError."""
+def override(
+    config: Config | None, overrides: Sequence[str], given: Mapping[str, Any] | None = None
+) -> Config:
+    """A config, the defaults if None, with values that are `given` and then ``section.key=value`` overrides.
+
+    Raises ConfigError with every mistake at once.
+    """
     values = (config or Config()).model_dump(mode="json")
+    _merge(values, given or {}, {}, "given")
     for one in overrides:
         _merge(values, _parse_override(one), {}, "override")
     return _validate(values, "the command line")
+
+
+def parse_values(overrides: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` texts as a mapping, values read as YAML; raises ConfigError."""
+    values: dict[str, Any] = {}
+    for one in overrides:
+        _merge(values, _parse_override(one), {}, "override")
+    return values
 
 
 def recipe_names() -> list[str]:
@@ -180,7 +202,7 @@ def _validate(values: dict[str, Any], origin: str) -> Config:
 
 
 def _explain(item: dict[str, Any]) -> str:
-    place = [str(part) for part in item["loc"] if part not in {"local", "scripted", "openai"}]
+    place = [str(part) for part in item["loc"] if part not in TAGS]
     key = ".".join(place)
     if item["type"] == "extra_forbidden":
         return f"{key}: no such key{_nearest(key, _known_keys())}"
@@ -192,12 +214,12 @@ def _explain(item: dict[str, Any]) -> str:
     return f"{key or 'config'}: {item['msg']} (got {item['input']!r})" if key else f"config: {item['msg']}"
 
 
-def _known_keys() -> list[str]:
-    keys = list(Config.model_fields)
-    for name, field in Config.model_fields.items():
+def _known_keys(section: type[Section] = Config, place: str = "") -> list[str]:
+    keys = []
+    for name, field in section.model_fields.items():
+        keys.append(f"{place}{name}")
         for kind in sections_in(field.annotation):
-            keys += [f"{name}.{key}" for key in kind.model_fields]
-    keys += [f"{name}.lora.{key}" for name in ("sft", "dpo") for key in LoraSection.model_fields]
+            keys += _known_keys(kind, f"{place}{name}.")
     return keys
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from srlm.config import JudgeSection
+from srlm.config import Judges
 from srlm.engines.base import Engine, Reply, Request
 from srlm.judging.reading import attempts_a_verdict, read_verdict
 from srlm.judging.rubric import Rubric
@@ -38,7 +38,7 @@ class Couples:
 
 
 def compare(
-    section: JudgeSection,
+    section: Judges,
     engine: Engine,
     rubric: Rubric,
     couples: Sized[Couple],
@@ -63,7 +63,7 @@ def compare(
         yield Block(found, done, len(couples), Counter(item.verdict or str(item.reason) for item in found))
 
 
-def _request(section: JudgeSection, rubric: Rubric, couple: Couple, seed: int) -> Request:
+def _request(section: Judges, rubric: Rubric, couple: Couple, seed: int) -> Request:
     first, second = couple
     at_once = not section.justify
     return Request(
@@ -79,7 +79,7 @@ def _request(section: JudgeSection, rubric: Rubric, couple: Couple, seed: int) -
     )
 
 
-def _comparison(section: JudgeSection, rubric: Rubric, couple: Couple, reply: Reply | None) -> Comparison:
+def _comparison(section: Judges, rubric: Rubric, couple: Couple, reply: Reply | None) -> Comparison:
     first, second = couple
     verdict, reason = _verdict(section, rubric, couple, reply)
     return Comparison(
@@ -96,7 +96,7 @@ def _comparison(section: JudgeSection, rubric: Rubric, couple: Couple, reply: Re
 
 
 def _verdict(
-    section: JudgeSection, rubric: Rubric, couple: Couple, reply: Reply | None
+    section: Judges, rubric: Rubric, couple: Couple, reply: Reply | None
 ) -> tuple[Verdict | None, str | None]:
     if reply is None:
         return None, "too long for the context"

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from srlm.config import EftSection, JudgeSection
+from srlm.config import Judges
 from srlm.engines.base import Engine, Reply, Request
 from srlm.judging.reading import Reading, attempts_a_verdict, mean_score, read_verdict
 from srlm.judging.rubric import Rubric
@@ -20,7 +20,7 @@ from srlm.store.blocks import Block, Resume, Sized, blocks_after
 
 
 def judge(
-    section: JudgeSection | EftSection,
+    section: Judges,
     engine: Engine,
     rubric: Rubric,
     responses: Sized[Response],
@@ -69,9 +69,7 @@ class _Trial:
         return [draw for draw, reading in enumerate(self.readings) if reading.verdict is None]
 
 
-def _write(
-    section: JudgeSection | EftSection, engine: Engine, rubric: Rubric, trials: Sequence[_Trial], seed: int
-) -> None:
+def _write(section: Judges, engine: Engine, rubric: Rubric, trials: Sequence[_Trial], seed: int) -> None:
     """Sample the replies of all trials, and those again that cannot be read but have to be."""
     retries = section.retries if section.scoring == "sampled" else 0
     wanted = {trial.response.id: (trial, list(range(section.samples))) for trial in trials}
@@ -91,9 +89,7 @@ def _write(
             return
 
 
-def _weigh(
-    section: JudgeSection | EftSection, engine: Engine, rubric: Rubric, trials: Sequence[_Trial], seed: int
-) -> None:
+def _weigh(section: Judges, engine: Engine, rubric: Rubric, trials: Sequence[_Trial], seed: int) -> None:
     """Read the probabilities of the grades where they would stand, for every draw of all trials."""
     requests, places = [], []
     for trial in trials:
@@ -106,7 +102,7 @@ def _weigh(
         trial.expectations.append(expectation(reply.probabilities, rubric) if reply else None)
 
 
-def _justifications(section: JudgeSection | EftSection, trial: _Trial) -> list[str]:
+def _justifications(section: Judges, trial: _Trial) -> list[str]:
     """What stands before the grade, for each draw: the reply up to its verdict, or nothing."""
     if not section.justify:
         return [""]
@@ -117,7 +113,7 @@ def _justifications(section: JudgeSection | EftSection, trial: _Trial) -> list[s
 
 
 def _request(
-    section: JudgeSection | EftSection, rubric: Rubric, response: Response, seed: int, *, n: int, attempt: int
+    section: Judges, rubric: Rubric, response: Response, seed: int, *, n: int, attempt: int
 ) -> Request:
     again = (attempt,) if attempt else ()
     return Request(
@@ -144,7 +140,7 @@ def _weighing(rubric: Rubric, response: Response, before: str, draw: int, seed: 
     )
 
 
-def _judgment(section: JudgeSection | EftSection, rubric: Rubric, trial: _Trial) -> Judgment:
+def _judgment(section: Judges, rubric: Rubric, trial: _Trial) -> Judgment:
     sampled = [reading.score for reading in trial.readings]
     known = [item for item in trial.expectations if item]
     expected = [item.score if item else None for item in trial.expectations]
@@ -170,7 +166,7 @@ def _judgment(section: JudgeSection | EftSection, rubric: Rubric, trial: _Trial)
     )
 
 
-def _reasons(section: JudgeSection | EftSection, trial: _Trial) -> tuple[str | None, ...]:
+def _reasons(section: Judges, trial: _Trial) -> tuple[str | None, ...]:
     """Why each draw has no score of the kind that is used, None where it has one."""
     draws = section.samples if section.justify else 1
     if section.scoring == "sampled":

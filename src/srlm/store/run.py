@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from srlm import __version__
-from srlm.config import Config, decisive, flatten
+from srlm.config import Config, decisive, flatten, sections_of
 from srlm.errors import FULL, RunChanged, RunError, RunLocked, full_disk
 from srlm.models import Model, folder_digest
 from srlm.records import Record
@@ -268,8 +268,17 @@ def _made_with(folder: Path) -> dict[str, Any]:
 
 
 def saved_config(folder: Path) -> Config:
-    """The config with which a run was last opened."""
-    return Config.model_validate(json.loads((folder / "config.json").read_text("utf-8"))["config"])
+    """The config with which a run was last opened; raises RunError where this version cannot read it."""
+    text = (folder / "config.json").read_text("utf-8")
+    try:
+        return Config.model_validate(json.loads(text)["config"])
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
+        raise RunError(
+            f"config.json of run {folder}",
+            f"it was made by another version of srlm, and this one has no such values: {places}",
+            "use the version that made the run (run.json names it), or a copy of the model outside of it",
+        ) from error
 
 
 def run_states(folder: Path) -> list[State]:
@@ -297,9 +306,9 @@ def _states(folder: Path) -> Iterator[State]:
 
 def _given(config: Config, section: BaseModel | None, inputs: tuple[object, ...]) -> dict[str, Any]:
     given: dict[str, Any] = {"seed": config.seed}
-    for name in type(config).model_fields:
-        if section is not None and getattr(config, name) is section:
-            given[name] = decisive(section)
+    for name, value in sections_of(config).items():
+        if value is section:
+            given[name] = decisive(value)
     given["inputs"] = [str(getattr(value, "digest", None) or _sha(repr(value))) for value in inputs]
     return given
 
@@ -325,10 +334,11 @@ def _refuse_changes(folder: Path, config: Config, begun: list[State]) -> None:
             f"it was made by srlm {made_by} and this is {__version__}",
             f"install srlm {made_by} to continue it, or start another run with --name",
         )
-    now = config.model_dump(mode="json")
-    now |= {name: decisive(value) for name in now if isinstance(value := getattr(config, name), BaseModel)}
+    now: dict[str, Any] = {"seed": config.seed}
+    now |= {name: decisive(value) for name, value in sections_of(config).items()}
     for state in begun:
-        given = {key: value for key, value in state["given"].items() if key != "inputs"}
+        # A suite that is no longer asked for leaves its figures as they are.
+        given = {key: value for key, value in state["given"].items() if key in now}
         if any(now[key] != value for key, value in given.items()):
             raise _changed(folder, state["step"], given, {key: now[key] for key in given})
 

@@ -1,0 +1,284 @@
+"""``srlm eval SUITE``: what a recipe's list of suites runs each round, on any models and files of answers."""
+
+import json
+import re
+from collections import Counter
+from inspect import cleandoc
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from srlm.cli.judging import FILE, FOLDER
+from srlm.cli.options import check_named, found_model, open_out, own_config
+from srlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from srlm.config import Config, Suite
+
+SHORT = {
+    "head_to_head": "Every two models on the same prompts, both orders.",
+    "alpaca_eval": "Win rate against a baseline, and at equal length.",
+    "mt_bench": "Two turns of 80 questions, each graded 1 to 10.",
+    "ifeval": "Instructions that a program verifies; no judge.",
+    "gsm8k": "School mathematics, and pass@k; no judge.",
+    "harness": "Multiple choice and more, by lm-evaluation-harness.",
+    "diversity": "How varied answers are, and KL to earlier models.",
+}
+JUDGED = {"head_to_head", "alpaca_eval", "mt_bench"}
+
+
+class SuiteCommand(click.Command):
+    """Loads the suite's section only for its help, so that `srlm --help` stays quick."""
+
+    def __init__(self, suite: str) -> None:
+        self.suite = suite
+        params: list[click.Parameter] = [
+            click.Argument(["settings"], nargs=-1, metavar="[KEY=VALUE]..."),
+            click.Option(
+                ["--model", "models"],
+                multiple=True,
+                help="runs/NAME/M1, a folder, a .gguf file, a hub id; may be repeated.",
+            ),
+            click.Option(
+                ["--answers"],
+                type=FILE,
+                multiple=True,
+                help="JSONL of prompt and response, in place of a model; may be repeated.",
+            ),
+            click.Option(
+                ["--judge"],
+                help="A model, or a name in `servers`; the same for all, so it is not in the race.",
+            ),
+            click.Option(["--out"], type=FOLDER, required=True, help="Folder of all answers and figures."),
+        ]
+        if suite not in JUDGED:
+            params = [one for one in params if one.name != "judge"]
+        super().__init__(suite.replace("_", "-"), params=params, callback=self._run)
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        return SHORT[self.suite]
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(cleandoc(_section(self.suite).__doc__ or ""))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        fields = _section(self.suite).model_fields
+        rows = []
+        for name, field in fields.items():
+            if name != "suite":
+                default = "required" if field.is_required() else f"[{_plain(field.default)}]"
+                rows.append((f"{name}=", f"{field.description} {default}"))
+        with formatter.section("Keys"):
+            formatter.write_dl(rows)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(
+                "Other keys of the config have their dots: engine.dtype=float32, "
+                "evaluation.judge.justify=false, servers.NAME.base_url=... A stopped command goes on."
+            )
+
+    def _run(
+        self,
+        *,
+        settings: tuple[str, ...],
+        models: tuple[str, ...],
+        answers: tuple[Path, ...],
+        out: Path,
+        judge: str | None = None,
+    ) -> None:
+        run_suite(self.suite, settings, models=models, answers=answers, judge=judge, out=out)
+
+
+def run_suite(
+    suite: str,
+    settings: tuple[str, ...],
+    *,
+    models: tuple[str, ...],
+    answers: tuple[Path, ...],
+    judge: str | None,
+    out: Path,
+) -> None:
+    """Measure models and answer files with one suite, print its table, and write figures.json."""
+    from srlm.engines.opening import resolve_others
+    from srlm.evaluation.panel import Panel
+    from srlm.evaluation.suites.asking import GivenAnswers
+    from srlm.seeds import load_seed
+    from srlm.store.files import write_atomically
+
+    config = suite_config(suite, settings, models, judge)
+    is_server = config.engine.kind == "openai" and not answers
+    if models or not answers:
+        check_named(config, models)
+    names = short_names([*models, *(path.name.split(".")[0] for path in answers)])
+    given = [GivenAnswers.read(path) for path in answers]
+    found = [found_model(config, reference, name) for reference, name in zip(models, names, strict=False)]
+    section = config.evaluation.suites[0]
+    heldout = load_seed(config.data).heldout_prompts() if getattr(section, "prompts", "") == "builtin" else []
+    results = {}
+    with open_out(out, config) as run:
+        panel = Panel(config, run, resolve_others(config), None, heldout)
+        for model in found:
+            results[model.name] = panel.measure(model)
+        for name, file in zip(names[len(models) :], given, strict=True):
+            results[name] = panel.measure_given(name, file)
+        if is_server:
+            name = short_names([config.engine.model])[0]  # type: ignore[union-attr]
+            results[name] = panel.measure_server(name)
+        made_with = json.loads((out / "run.json").read_text("utf-8"))
+    whole = {
+        "suite": suite,
+        "settings": section.model_dump(mode="json"),
+        "judge": config.evaluation.judge.model_dump(mode="json") if section.judged else None,
+        "made_with": made_with,
+        "models": {name: by_suite[section.title] for name, by_suite in results.items()},
+    }
+    write_atomically(out / "figures.json", json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+    click.echo(panel.table(results))
+    click.echo(f"\nAll figures: {out}/figures.json; every answer beside it.")
+
+
+def suite_config(
+    suite: str, settings: tuple[str, ...], models: tuple[str, ...], judge: str | None
+) -> "Config":
+    """The config of the first model's own run or of the defaults, with this suite alone.
+
+    A key without a dot is the suite's, but for the config's `seed`.
+    """
+    from srlm.recipes import override, parse_values
+
+    own = [one for one in settings if "." not in one.partition("=")[0] and not one.startswith("seed=")]
+    rest = [one for one in settings if one not in own]
+    section = {"suite": suite, **parse_values(own)}
+    if suite == "diversity" and models:
+        section.setdefault("references", short_names([*models])[:1])  # there is no M0 by that name here
+    given: dict[str, Any] = {"suites": [section]}
+    if judge:
+        given["judge"] = {"model": judge}
+    base = own_config(models[0]) if models else None
+    try:
+        return override(base, rest, {"evaluation": given})
+    except ConfigError as error:
+        said = error.given.replace("evaluation.suites.0.", "").replace(
+            "set evaluation.judge.model", "add --judge"
+        )
+        raise ConfigError(
+            said, error.why, f"mend it; see `srlm eval {suite.replace('_', '-')} --help`"
+        ) from error
+
+
+def short_names(references: list[str]) -> list[str]:
+    """The last part of each reference, or all of it where two end alike, as names of folders."""
+    last = [Path(one).name or one for one in references]
+    twice = {name for name, num in Counter(last).items() if num > 1}
+    full = [one if name in twice else name for one, name in zip(references, last, strict=True)]
+    names = [re.sub(r"[^\w.-]+", "_", name).strip("_.") or "model" for name in full]
+    if same := [name for name, num in Counter(names).items() if num > 1]:
+        raise ConfigError(
+            f"{', '.join(references)}",
+            f"two of them would be called {same[0]}, and figures are kept by name",
+            "name each once, or copy a file to another name",
+        )
+    return names
+
+
+def _section(suite: str) -> "type[Suite]":
+    from srlm.config import section_types
+
+    found = {
+        kind.model_fields["suite"].default: kind
+        for kind in section_types().values()
+        if "suite" in kind.model_fields
+    }
+    return found[suite]  # type: ignore[return-value]
+
+
+def _plain(value: Any) -> str:
+    if value is None or value == "":
+        return ""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+@click.command("alpaca-annotations")
+@click.argument("files", type=FILE, nargs=-1, required=True)
+@click.option("--prompts", type=FILE, help="File of all prompts: those without an annotation are counted.")
+@click.option("--difficulty", type=FILE, help="CSV of instruction difficulty, by row.")
+@click.option("--regularisation", type=FILE, help="CSV of regularisation rows.")
+@click.option("--out", type=FILE, help="JSON file for all figures.")
+def alpaca_annotations(
+    files: tuple[Path, ...],
+    *,
+    prompts: Path | None,
+    difficulty: Path | None,
+    regularisation: Path | None,
+    out: Path | None,
+) -> None:
+    """AlpacaEval's win rate and length-controlled win rate of annotation FILES that are there already."""
+    from srlm.evaluation.alpaca import (
+        alpaca_eval,
+        alpaca_table,
+        read_annotations,
+        read_difficulty,
+        read_regularisation,
+    )
+    from srlm.evaluation.suites.asking import read_prompts
+
+    wanted = [one.text for one in read_prompts(prompts)] if prompts else []
+    hard = read_difficulty(difficulty) if difficulty else None
+    rows = read_regularisation(regularisation) if regularisation else []
+    names = short_names([path.name.split(".json")[0] for path in files])
+    found = {
+        name: alpaca_eval(read_annotations(path, wanted), hard, rows)
+        for name, path in zip(names, files, strict=True)
+    }
+    click.echo(alpaca_table(found))
+    _say_faults({name: figures["faults"] for name, figures in found.items()})
+    _write(out, found)
+
+
+@click.command("mt-bench-judgments")
+@click.argument("file", type=FILE)
+@click.option("--questions", type=FILE, required=True, help="MT-Bench's question.jsonl.")
+@click.option("--references", type=FILE, help="Its reference_answer file: known wrong ones are flagged.")
+@click.option("--out", type=FILE, help="JSON file for all figures.")
+def mt_bench_judgments(file: Path, *, questions: Path, references: Path | None, out: Path | None) -> None:
+    """MT-Bench's means of a FILE of single-answer judgments (FastChat's form) that is there already."""
+    from srlm.evaluation.mt_bench import (
+        WRONG_REFERENCES,
+        mt_bench,
+        mt_bench_table,
+        read_categories,
+        read_grades,
+        wrong_references,
+    )
+
+    grades, categories = read_grades(file), read_categories(questions)
+    wrong = wrong_references(references) if references else WRONG_REFERENCES
+    found = {model: mt_bench(rows, categories, wrong) for model, rows in grades.by_model.items()}
+    click.echo(mt_bench_table(found))
+    _say_faults({str(file): [f"record {fault.number}: {fault}" for fault in grades.faults]})
+    _write(out, found)
+
+
+def _say_faults(by_name: dict[str, list[str]]) -> None:
+    for name, faults in by_name.items():
+        for fault in faults[:20]:
+            click.echo(f"  {name}, {fault}: left out", err=True)
+        if rest := faults[20:]:
+            click.echo(f"  and {len(rest)} more left out of {name}", err=True)
+
+
+def _write(out: Path | None, figures: dict[str, Any]) -> None:
+    from srlm.store.files import write_atomically
+
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+        click.echo(f"\nAll figures: {out}")
+
+
+def suite_commands() -> list[click.Command]:
+    """What `srlm eval` has for suites."""
+    return [*(SuiteCommand(name) for name in SHORT), alpaca_annotations, mt_bench_judgments]

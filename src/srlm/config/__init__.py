@@ -1,0 +1,200 @@
+"""What was asked: frozen sections with a sentence and the paper's value for every field.
+
+One file a group of sections. Paper sections in the descriptions are those of arXiv 2401.10020. Recipes
+fill them (srlm/recipes).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, Field, field_validator
+
+from srlm.config.base import Device, Dtype, Names, Sampling, Section
+from srlm.config.engines import EngineSection, LocalEngineSection, OpenAIEngineSection, ScriptedEngineSection
+from srlm.config.evaluation import (
+    AlpacaEvalSuite,
+    AnsweredSuite,
+    AnswersSection,
+    DiversitySuite,
+    EvaluationSection,
+    GSM8KSuite,
+    HarnessSuite,
+    HeadToHeadSuite,
+    IFEvalSuite,
+    MTBenchSuite,
+    Suite,
+    SuiteSection,
+    YardstickSection,
+)
+from srlm.config.stages import (
+    EftSection,
+    JudgeSection,
+    Judging,
+    PairsSection,
+    PromptsSection,
+    ResponsesSection,
+)
+from srlm.config.training import DpoSection, LoraSection, SftSection, TrainingSection
+
+Judges = JudgeSection | EftSection | YardstickSection
+"""How a judge is asked, in the loop and beside it."""
+
+RESOURCES = ("micro_tokens", "gradient_checkpointing", "save_steps")
+"""Keys that may change while a run goes on, as after a training that ran out of memory."""
+
+
+class ModelSection(Section):
+    """The base model M0."""
+
+    name: str = Field(
+        "smollm2-135m-instruct", description="hub id, local folder, .gguf file or a built-in name"
+    )
+    revision: str | None = Field(None, description="branch, tag or commit on the hub")
+    trust_remote_code: bool = Field(False, description="let the hub repository run its own Python code here")
+
+
+class SeedSection(Section):
+    """The human seed data (section 2.1; 3,200 IFT and 1,630 EFT examples in the paper)."""
+
+    instructions: Names = Field(
+        ("builtin",), description="`builtin`, JSONL files of prompt and response, or both: a list, or commas"
+    )
+    ranked: Names = Field(
+        ("builtin",), description="`builtin`, JSONL files of prompts with ranked answers, or both"
+    )
+    heldout: float = Field(
+        0.25,
+        gt=0,
+        lt=1,
+        description="share of the prompts held out where lines name no split (paper: 541 of 2,171 EFT items)",
+    )
+
+
+class Config(Section):
+    """A whole run."""
+
+    iterations: int = Field(3, ge=1, description="the last model is M(iterations) (paper: M3)")
+    seed: int = Field(0, ge=0, description="all random draws follow from it and from content")
+    data: SeedSection = SeedSection()
+    model: ModelSection = ModelSection()
+    engine: EngineSection = Field(LocalEngineSection(), discriminator="kind")
+    servers: dict[str, OpenAIEngineSection] = Field(
+        {},
+        description="by a name of yours, for `prompts.writer`, `judge.judge`, `evaluation.judge.model`",
+    )
+    prompts: PromptsSection = PromptsSection()
+    responses: ResponsesSection = ResponsesSection()
+    judge: JudgeSection = JudgeSection()
+    eft: EftSection = EftSection()
+    pairs: PairsSection = PairsSection()
+    sft: SftSection = SftSection()
+    dpo: DpoSection = DpoSection()
+    evaluation: EvaluationSection = EvaluationSection()
+
+    @field_validator("servers")
+    @classmethod
+    def _plain_names(cls, value: dict[str, OpenAIEngineSection]) -> dict[str, OpenAIEngineSection]:
+        if bad := [name for name in value if not re.fullmatch(r"[A-Za-z0-9_-]+", name)]:
+            raise ValueError(f"{bad[0]!r} is no name for a server: use letters, digits, _ and -")
+        return value
+
+
+def section_types() -> dict[str, type[Section]]:
+    """Every kind of section by its dotted place, for the generated documentation."""
+    found: dict[str, type[Section]] = {}
+    for place, kind in _sections_below(Config, ""):
+        tag = next((key for key in ("kind", "suite") if key in kind.model_fields), None)
+        name = f"{place} ({tag}: {kind.model_fields[tag].default})" if tag else place
+        found["servers.NAME" if place == "servers" else name] = kind
+    found["sft.lora, dpo.lora"] = LoraSection
+    return found
+
+
+def _sections_below(section: type[Section], place: str) -> Iterator[tuple[str, type[Section]]]:
+    for name, field in section.model_fields.items():
+        for kind in sections_in(field.annotation):
+            if kind is not LoraSection:
+                yield f"{place}{name}", kind
+                yield from _sections_below(kind, f"{place}{name}.")
+
+
+def sections_in(annotation: Any) -> list[type[Section]]:
+    """The sections that a field may hold: one, one of a union, or several in a list or by name."""
+    if get_origin(annotation) is Annotated:
+        return sections_in(get_args(annotation)[0])
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [kind for part in get_args(annotation) for kind in sections_in(part)]
+
+
+def sections_of(config: "Config") -> dict[str, BaseModel]:
+    """The sections of a config by the dotted names under which steps remember them; suites by their title."""
+    found: dict[str, BaseModel] = {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            found[name] = value
+    found["evaluation.answers"] = config.evaluation.answers
+    found["evaluation.judge"] = config.evaluation.judge
+    return found | {f"evaluation.suites.{suite.title}": suite for suite in config.evaluation.suites}
+
+
+def decisive(section: BaseModel) -> dict[str, Any]:
+    """The values that decide what a step makes: all but those that only trade memory and time."""
+    return section.model_dump(mode="json", exclude=set(RESOURCES))
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values as dotted keys: ``{"judge": {"samples": 3}}`` gives ``{"judge.samples": 3}``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+__all__ = [
+    "AlpacaEvalSuite",
+    "AnsweredSuite",
+    "AnswersSection",
+    "Config",
+    "Device",
+    "DiversitySuite",
+    "DpoSection",
+    "Dtype",
+    "EftSection",
+    "EngineSection",
+    "EvaluationSection",
+    "GSM8KSuite",
+    "HarnessSuite",
+    "HeadToHeadSuite",
+    "IFEvalSuite",
+    "JudgeSection",
+    "Judges",
+    "Judging",
+    "LocalEngineSection",
+    "LoraSection",
+    "MTBenchSuite",
+    "ModelSection",
+    "OpenAIEngineSection",
+    "PairsSection",
+    "PromptsSection",
+    "ResponsesSection",
+    "Sampling",
+    "ScriptedEngineSection",
+    "Section",
+    "SeedSection",
+    "SftSection",
+    "Suite",
+    "SuiteSection",
+    "TrainingSection",
+    "YardstickSection",
+    "decisive",
+    "flatten",
+    "section_types",
+    "sections_in",
+    "sections_of",
+]

@@ -1,0 +1,94 @@
+"""Who writes text: a model in this process, a script, a server."""
+
+import re
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from srlm.config.base import Device, Dtype, Section
+
+
+class LocalEngineSection(Section):
+    """transformers in this process."""
+
+    kind: Literal["local"] = "local"
+    device: Device = Field("auto", description="`auto` takes CUDA when it is there")
+    dtype: Dtype = Field("bfloat16", description="precision of the weights while generating")
+    batch_tokens: int = Field(
+        16384, ge=64, description="tokens, prompt and answer budget, of all sequences batched together"
+    )
+
+
+class ScriptedEngineSection(Section):
+    """Deterministic text without a model, to try a config or test a stage."""
+
+    kind: Literal["scripted"] = "scripted"
+
+
+class OpenAIEngineSection(Section):
+    """A server that speaks OpenAI's chat completions: vLLM, llama.cpp, `transformers serve`, a hosted one.
+
+    It writes everything that the engine is asked for, whatever model the loop trains. How it is asked
+    (`api_key_env`, `concurrency`, `timeout_s`, `max_retries`, prices) may change while a run goes on.
+    """
+
+    kind: Literal["openai"] = "openai"
+    base_url: str = Field(
+        "http://127.0.0.1:8000/v1", description="where `/chat/completions` follows; most end in `/v1`"
+    )
+    model: str = Field(..., min_length=1, description="the model's name on the server")
+    api_key_env: str = Field(
+        "OPENAI_API_KEY",
+        description="environment variable that holds the key, which is written nowhere; empty: none is sent",
+    )
+    concurrency: int = Field(8, ge=1, le=1024, description="requests under way at a time, at most")
+    timeout_s: float = Field(300, gt=0, description="seconds to wait for a whole reply")
+    max_retries: int = Field(
+        6,
+        ge=0,
+        le=20,
+        description="times a request is repeated after 429, 5xx, a cut connection or a timeout; waits double",
+    )
+    continues: bool = Field(
+        True,
+        description="the server goes on with an assistant's message that was begun (vLLM, SGLang: "
+        "`continue_final_message`); false: replies are not begun for it, and no `judge.scoring=expected`",
+    )
+    budget_key: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="what the server calls the budget; OpenAI's newer models want the second"
+    )
+    extra: dict[str, Any] = Field(
+        {}, description="added to every request as it is (`top_k`, `reasoning_effort`); null leaves a key out"
+    )
+    price_in: float = Field(0, ge=0, description="price of a million prompt tokens, to count the cost")
+    price_out: float = Field(0, ge=0, description="price of a million reply tokens")
+
+    @field_validator("base_url")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:
+            good = False
+        if not good or not value.isascii() or re.search(r"\s", value):
+            raise PydanticCustomError("perhaps_secret", "must be an address such as http://127.0.0.1:8000/v1")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise PydanticCustomError(
+                "perhaps_secret", "must hold no user, key or query: the key belongs into the environment"
+            )
+        return value.rstrip("/")
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _a_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}|", value):
+            raise PydanticCustomError(
+                "perhaps_secret", "must be the NAME of an environment variable, in capitals; never the key"
+            )
+        return value
+
+
+EngineSection = LocalEngineSection | ScriptedEngineSection | OpenAIEngineSection

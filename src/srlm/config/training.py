@@ -1,0 +1,74 @@
+"""SFT and DPO."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from srlm.config.base import Device, Dtype, Section
+
+
+class LoraSection(Section):
+    """Low-rank adapters, merged into the saved model."""
+
+    rank: int = Field(64, ge=1)
+    alpha: int = Field(128, ge=1)
+    dropout: float = Field(0.05, ge=0, lt=1)
+
+
+class TrainingSection(Section):
+    """What SFT and DPO share (section 3.1.3: batch 16, dropout 0.1, cosine to a floor)."""
+
+    learning_rate: float = Field(..., gt=0, description="peak of the cosine")
+    min_learning_rate: float = Field(..., ge=0, description="floor of the cosine")
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of the steps that warm up")
+    batch_size: int = Field(16, ge=1, description="examples or pairs an optimiser step (paper: 16)")
+    micro_tokens: int = Field(
+        4096,
+        ge=64,
+        description="padded tokens a forward pass; trades memory; shifts only last bits and dropout masks",
+    )
+    epochs: float = Field(1.0, gt=0, description="passes over the data (not in the paper)")
+    max_length: int = Field(
+        2048, ge=16, description="tokens of prompt and response; longer ones are left out"
+    )
+    dropout: float = Field(
+        0.1, ge=0, lt=1, description="on the output of every attention and MLP block (0.1)"
+    )
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0, description="gradient clipping")
+    precision: Dtype = Field(
+        "bfloat16", description="autocast of the forward pass; weights stay in `weights`"
+    )
+    weights: Dtype = Field(
+        "float32", description="of the trained and saved weights: 1e-6 vanishes in bfloat16"
+    )
+    device: Device = Field("auto", description="`auto` takes CUDA when it is there")
+    gradient_checkpointing: bool = Field(False, description="less memory for about a third more time")
+    lora: LoraSection | None = Field(None, description="adapters instead of all weights")
+    save_steps: int = Field(200, ge=1, description="optimiser steps between checkpoints (paper: 200)")
+
+    @model_validator(mode="after")
+    def _floor_below_peak(self) -> "TrainingSection":
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError("min_learning_rate is above learning_rate")
+        return self
+
+
+class SftSection(TrainingSection):
+    """M1: supervised fine-tuning on instructions and on judging (section 2.2)."""
+
+    learning_rate: float = Field(5.5e-6, gt=0, description="paper: 5.5e-6")
+    min_learning_rate: float = Field(1.1e-6, ge=0, description="paper: 1.1e-6")
+    balance: Literal["tokens", "examples"] = Field(
+        "tokens",
+        description="what counts the same in the loss: every target token, or every example, so that long "
+        "answers do not drown short judgments (open)",
+    )
+
+
+class DpoSection(TrainingSection):
+    """M2, M3 ...: direct preference optimisation (section 2.4)."""
+
+    learning_rate: float = Field(1e-6, gt=0, description="paper: 1e-6")
+    min_learning_rate: float = Field(1e-7, ge=0, description="paper: 1e-7")
+    beta: float = Field(0.1, gt=0, description="strength of the pull to the reference (paper: 0.1)")

@@ -1,0 +1,112 @@
+"""What is measured on every model of a run: the held-out seed data, then the suites of the config."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from srlm.config import Config
+from srlm.engines.opening import open_engine, open_named, open_roles
+from srlm.evaluation.heldout import heldout_loss, measure
+from srlm.evaluation.suites.asking import Contestant, GivenAnswers, Place
+from srlm.evaluation.suites.bench import Bench, Help
+from srlm.judging.eft import as_responses
+from srlm.judging.rubric import grading_rubric
+from srlm.models import Model
+from srlm.records import Judgment, Prompt, Response
+from srlm.seeds import SeedSet
+from srlm.stages.judgments import judge
+from srlm.stages.responses import respond
+from srlm.store.run import Run
+
+Results = dict[str, dict[str, Any]]
+
+
+class Evaluation:
+    """Every model of the loop, as soon as it is there: `measure` it."""
+
+    def __init__(
+        self, config: Config, run: Run, others: Mapping[str, Model], base: Model, seed: SeedSet
+    ) -> None:
+        self._config, self._run, self._others, self._seed = config, run, others, seed
+        self._panel = Panel(config, run, others, base, seed.heldout_prompts())
+
+    def measure(self, model: Model) -> None:
+        """Answer the held-out prompts, judge the held-out ranked answers, and run the suites."""
+        self._measure_heldout(model)
+        self._panel.measure(model)
+
+    def _measure_heldout(self, model: Model) -> None:
+        config, run, seed = self._config, self._run, self._seed
+        step, rubric = f"{model.name}/evaluation", grading_rubric(config.judge.rubric)
+        with open_roles(config, model, self._others) as (_, engine, judging):
+            asked = (config.evaluation.answers, engine, seed.heldout_prompts())
+            answers = run.records(f"{step}/answers", Response, respond, *asked)
+            ranked = (config.judge, judging, rubric, as_responses(seed.heldout_ranked))
+            judgments = run.records(f"{step}/judgments", Judgment, judge, *ranked)
+        loss = heldout_loss(run.folder, model.name)
+        run.result(f"{step}/figures", measure, answers, judgments, seed.heldout_ranked, rubric, loss)
+
+
+class Panel:
+    """The suites of `config.evaluation`, with their data read: what is wrong with them is said at the start.
+
+    `others` are the models of resolve_others; `base` is known as M0 to suites that compare with it.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        run: Run,
+        others: Mapping[str, Model],
+        base: Model | None,
+        heldout: Sequence[Prompt],
+    ) -> None:
+        self._config, self._run, self._others = config, run, others
+        from srlm.evaluation.suites.setting_up import set_up  # statistics, half a second to load
+
+        self._benches: dict[str, Bench] = {
+            suite.title: set_up(suite, heldout) for suite in config.evaluation.suites
+        }
+        self._models = {base.name: base} if base else {}
+
+    def measure(self, model: Model) -> Results:
+        """The figures of every suite for a model, by suite; done steps are read and not made again."""
+        self._models[model.name] = model
+        with open_engine(self._config.engine, model) as engine:
+            return self._measure(Contestant(model.name, model, engine))
+
+    def measure_server(self, name: str) -> Results:
+        """The same for the server of `engine`, which has a model of its own."""
+        with open_engine(self._config.engine, None) as engine:
+            return self._measure(Contestant(name, None, engine))
+
+    def measure_given(self, name: str, given: GivenAnswers) -> Results:
+        """The same for a file of answers."""
+        return self._measure(Contestant(name, given=given))
+
+    def table(self, results: Mapping[str, Results]) -> str:
+        """Plain text of what `measure` gave, by model: a paragraph a suite."""
+        parts = []
+        for title, bench in self._benches.items():
+            parts.append(bench.table({name: found[title] for name, found in results.items()}))
+        return "\n\n".join(parts)
+
+    def _measure(self, who: Contestant) -> Results:
+        places = {title: Place(self._run, who.name, title) for title in self._benches}
+        answers = {title: bench.answer(places[title], who) for title, bench in self._benches.items()}
+        if who.engine:
+            who.engine.close()  # its memory is wanted for the judge; it would load again if it were asked
+        with ExitStack() as stack:
+            judge = None
+            name = self._config.evaluation.judge.model
+            if name and any(bench.section.judged for bench in self._benches.values()):
+                judge = stack.enter_context(open_named(self._config, name, self._others))
+            help_ = Help(self._config, judge, self._models)
+            findings = {
+                title: bench.examine(places[title], who, answers[title], help_)
+                for title, bench in self._benches.items()
+            }
+        return {
+            title: bench.figures(places[title], who, answers[title], findings[title])
+            for title, bench in self._benches.items()
+        }

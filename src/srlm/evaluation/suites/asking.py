@@ -1,0 +1,215 @@
+"""What suites share: prompts from a file, answers from a model or a file, where the steps lie."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from srlm.config import AnsweredSuite
+from srlm.engines.base import Engine
+from srlm.errors import DataError
+from srlm.models import Model
+from srlm.records import Prompt, Response, content_id
+from srlm.seeds.answers import NAMES
+from srlm.seeds.source import Bad, Source, as_object, is_unicode, kind_of, listed, shown
+from srlm.stages.responses import respond
+from srlm.store.run import Run
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the steps of one suite lie for one model, in an open run."""
+
+    run: Run
+    model: str
+    suite: str
+
+    def step(self, part: str) -> str:
+        """The name of one of its steps: ``M1/evaluation/ifeval/answers``."""
+        return f"{self.model}/evaluation/{self.suite}/{part}"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Who answers: a model with its engine, or `given`, what somebody else's model said."""
+
+    name: str
+    model: Model | None = None
+    engine: Engine | None = None
+    given: "GivenAnswers | None" = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One or more answers to every prompt; a prompt that could not be asked has an empty one."""
+
+    items: Sequence[Response]
+    unanswered: int = 0
+
+    @property
+    def digest(self) -> str:
+        return content_id("answers", [[item.id, item.prompt_id] for item in self.items])
+
+    def __iter__(self) -> Iterator[Response]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def by_prompt(self) -> dict[str, str]:
+        """The first answer to each prompt, by the prompt's text."""
+        found: dict[str, str] = {}
+        for item in self.items:
+            found.setdefault(item.prompt, item.text)
+        return found
+
+
+@dataclass(frozen=True)
+class GivenAnswers:
+    """A file of answers: what each prompt's text was answered with."""
+
+    path: Path
+    texts: Mapping[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> "GivenAnswers":
+        """The answers of a JSONL or JSON file, by prompt, in any order.
+
+        Raises one DataError that names every line without a prompt or an answer of text, and every prompt
+        that stands a second time. An empty answer is an answer.
+        """
+        texts: dict[str, str] = {}
+        faults = []
+        for number, value in Source.open(path):
+            try:
+                prompt, answer = (_text(value, key) for key in ("prompt", "response"))
+                if prompt in texts:
+                    raise Bad("its prompt stands in an earlier one", shown(prompt))
+                texts[prompt] = answer
+            except Bad as bad:
+                faults.append(f"{number}: {bad}")
+        if faults:
+            raise DataError(
+                f"answers {shown(str(path), 400)}",
+                f"{len(faults)} of its lines cannot be used: {listed(faults)}",
+                'give lines of the form {"prompt": "...", "response": "..."}, each prompt once; where a '
+                "model wrote nothing, its response is an empty text",
+            )
+        return cls(path, texts)
+
+
+def spread(items: Sequence[T], limit: int | None) -> list[T]:
+    """So many of the items, evenly spread over all, which may be sorted by kind; all without a limit.
+
+    >>> spread("abcdefghij", 3)
+    ['a', 'd', 'g']
+    """
+    if limit is None or limit >= len(items):
+        return list(items)
+    return [items[place * len(items) // limit] for place in range(limit)]
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """The prompts of a JSONL or JSON file, objects or bare texts, each once.
+
+    Raises one DataError that names every line that is none or repeats one.
+    """
+    found: dict[str, Prompt] = {}
+    faults = []
+    for number, value in Source.open(path):
+        try:
+            text = value if isinstance(value, str) else _text(value, "prompt")
+            if not text.strip():
+                raise Bad("it is empty")
+            if text in found:
+                raise Bad("it stands in an earlier one", shown(text))
+            found[text] = Prompt.of(text, (), 0)
+        except Bad as bad:
+            faults.append(f"{number}: {bad}")
+    if faults:
+        raise DataError(
+            f"prompts {shown(str(path), 400)}",
+            f"{len(faults)} of its lines cannot be used: {listed(faults)}",
+            'give lines of the form {"prompt": "..."}; none is left out silently',
+        )
+    return list(found.values())
+
+
+def answers_of(place: Place, section: AnsweredSuite, who: Contestant, prompts: Sequence[Prompt]) -> Answers:
+    """The contestant's answers to all prompts, in their order; raises DataError where a file lacks some."""
+    asked = Prompts(prompts)
+    if who.given:
+        return given_answers(who.given, prompts)
+    made = place.run.records(place.step("answers"), Response, respond, section, who.engine, asked)
+    return complete(prompts, made)
+
+
+def complete(prompts: Iterable[Prompt], made: Iterable[Response]) -> Answers:
+    """All answers; a prompt without one (too long for the context) gets an empty one, and is counted."""
+    found: dict[str, list[Response]] = {}
+    for response in made:
+        found.setdefault(response.prompt_id, []).append(response)
+    items = [
+        response
+        for prompt in prompts
+        for response in found.get(prompt.id) or [as_response(prompt, "", finish_early=True)]
+    ]
+    return Answers(items, unanswered=sum(prompt.id not in found for prompt in prompts))
+
+
+def given_answers(given: GivenAnswers, prompts: Sequence[Prompt]) -> Answers:
+    """What a file says to the prompts; what it says to others is not looked at. Raises DataError."""
+    lost = [prompt.text for prompt in prompts if prompt.text not in given.texts]
+    if lost:
+        raise DataError(
+            f"answers {given.path}",
+            f"{len(lost)} of the {len(prompts)} prompts have none in it: {listed(lost, 5)}",
+            "answer every prompt, word for word as it stands; where a model wrote nothing, its response is "
+            "an empty text and a fail",
+        )
+    return Answers([as_response(prompt, given.texts[prompt.text]) for prompt in prompts])
+
+
+def as_response(prompt: Prompt, text: str, *, finish_early: bool = False) -> Response:
+    """A text as the response to a prompt."""
+    return Response(
+        id=content_id("answer", prompt.id, text),
+        prompt_id=prompt.id,
+        prompt=prompt.text,
+        draw=0,
+        text=text,
+        num_tokens=0,
+        finish="length" if finish_early else "stop",
+    )
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts as a step's input: `digest` names them all."""
+
+    items: Sequence[Prompt]
+
+    @property
+    def digest(self) -> str:
+        return content_id("prompts", [item.id for item in self.items])
+
+    def __iter__(self) -> Iterator[Prompt]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def _text(value: object, key: str) -> str:
+    fields: dict[str, Any] = as_object(value)
+    name = next((name for name in NAMES[key] if name in fields), None)
+    if name is None:
+        raise Bad(f"it has no {key}", f"{listed(list(fields), 6)}")
+    text = fields[name]
+    if not isinstance(text, str):
+        raise Bad(f"its {name} is not a text but {kind_of(text)}")
+    if not is_unicode(text):
+        raise Bad(f"its {name} holds half a character (a lone surrogate)")
+    return text

@@ -1,0 +1,191 @@
+"""Tasks of lm-evaluation-harness, by its own code on our model: our figure is its figure."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from srlm.config import HarnessSuite, LocalEngineSection
+from srlm.errors import ConfigError, DataError
+from srlm.evaluation.harness import ask_harness
+from srlm.evaluation.intervals import bootstrap
+from srlm.evaluation.multiple_choice import Form, Question, read_questions, write_task
+from srlm.evaluation.suites.asking import Contestant, Place
+from srlm.evaluation.suites.bench import Help
+from srlm.models import Model
+from srlm.records import content_id
+
+FILES = {".csv", ".gz", ".json", ".jsonl"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A name of the harness's, a task file of the user's own (.yaml), or questions of a local file."""
+
+    name: str
+    file: Path | None = None
+    questions: tuple[Question, ...] = ()
+    form: Form = "choices"
+
+    @property
+    def digest(self) -> str:
+        text = self.file.read_text("utf-8") if self.file and not self.questions else ""
+        return content_id("task", self.name, self.form, text, [asdict(one) for one in self.questions])
+
+
+@dataclass
+class Harness:
+    """The harness loads the model itself, once a task; a suite of it has no prompts of ours."""
+
+    section: HarnessSuite
+
+    def __post_init__(self) -> None:
+        _harness_is_there()
+        self.tasks = [_task(name) for name in self.section.tasks]
+        names = [task.name for task in self.tasks]
+        if len(set(names)) < len(names):
+            raise DataError(
+                f"tasks {', '.join(self.section.tasks)}",
+                "two of them have one name, and figures are kept by name",
+                "rename a file, or name each task once",
+            )
+
+    def answer(self, at: Place, who: Contestant) -> None:
+        if who.model is None:
+            raise ConfigError(
+                f"{who.name} in suite {self.section.title}",
+                "the harness weighs the choices with the model itself, so it cannot use a file of answers",
+                "give a model",
+            )
+
+    def examine(self, at: Place, who: Contestant, answers: None, help_: Help) -> dict[str, Any]:
+        """One step a task, so that a stopped run goes on after the last whole task."""
+        engine = help_.config.engine
+        if who.model is None or not isinstance(engine, LocalEngineSection):
+            raise ConfigError(
+                f"suite {self.section.title} with engine.kind={engine.kind}",
+                "the harness loads the model itself, to weigh the choices",
+                "set engine.kind=local; for a server, run lm_eval with its local-completions model",
+            )
+        return {
+            task.name: at.run.result(
+                at.step(task.name), _evaluate, self.section, engine, who.model, task, _At(at)
+            )
+            for task in self.tasks
+        }
+
+    def figures(self, at: Place, who: Contestant, answers: None, findings: dict[str, Any]) -> dict[str, Any]:
+        rows = {name: row for found in findings.values() for name, row in found["results"].items()}
+        return at.run.result(at.step("figures"), lambda tasks, _: {"tasks": tasks}, rows, len(rows))
+
+    def table(self, results: Mapping[str, Mapping[str, Any]]) -> str:
+        names = list(results)
+        cell = max(22, *(len(name) + 2 for name in names))
+        rows = list(
+            dict.fromkeys(
+                (task, metric)
+                for found in results.values()
+                for task, row in found["tasks"].items()
+                for metric in row["metrics"]
+            )
+        )
+        width = max([len("task"), *(len(f"{task} {metric}") for task, metric in rows)])
+        lines = [f"{'task':<{width}}" + "".join(f"{name:>{cell}}" for name in names) + "   items"]
+        for task, metric in rows:
+            found = [results[name]["tasks"].get(task, {}) for name in names]
+            cells = "".join(f"{_cell(row.get('metrics', {}).get(metric)):>{cell}}" for row in found)
+            lines.append(f"{f'{task} {metric}':<{width}}{cells}{found[0].get('items') or '–':>8}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _At:
+    """Where task files are written; not a part of what a step is given."""
+
+    place: Place
+    digest: str = "tasks"
+
+    @property
+    def folder(self) -> Path:
+        return self.place.run.folder / "tasks"
+
+
+def _task(name: str) -> Task:
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"}:
+        if not path.is_file():
+            raise DataError(f"task {name}", "there is no such file", "name a task file of the harness")
+        return Task(path.stem, path)
+    if path.suffix in FILES:
+        questions, form = read_questions(path)
+        return Task(path.name.split(".")[0], path, tuple(questions), form)
+    return Task(name)
+
+
+def _evaluate(
+    section: HarnessSuite, engine: LocalEngineSection, model: Model, task: Task, at: _At
+) -> dict[str, Any]:
+    """What the harness found: by task and metric the value with its interval, and every single answer."""
+    file = write_task(at.folder, task.name, task.questions, task.form) if task.questions else task.file
+    found = ask_harness(
+        {
+            "task": task.name,
+            "include_path": str(file.parent.resolve()) if file else None,
+            "model_args": {
+                "pretrained": str(model.path.resolve()),
+                "dtype": engine.dtype,
+                "use_safetensors": True,
+                "trust_remote_code": model.trust_remote_code,
+            },
+            "fewshot": section.fewshot,
+            "batch_size": section.batch_size,
+            "device": engine.device,
+            "limit": section.limit,
+            "chat_template": section.chat_template,
+        },
+        at.folder / f"{at.place.model}.{task.name}.log",
+    )
+    samples = found["samples"]
+    return {
+        "results": {name: _row(found, name, samples.get(name, [])) for name in found["results"]},
+        "samples": samples,
+        "versions": found["versions"],
+    }
+
+
+def _row(found: Mapping[str, Any], name: str, samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """A task's or a group's metrics; the interval draws questions, where the harness gives them."""
+    values = found["results"][name]
+    metrics = {}
+    for key, value in values.items():
+        metric, _, filter_ = key.partition(",")
+        if not isinstance(value, int | float) or not filter_ or metric.endswith("_stderr"):
+            continue
+        label = metric if filter_ == "none" else f"{metric} ({filter_})"
+        chosen = [one for one in samples if one.get("filter", "none") == filter_]
+        single = [float(one[metric]) for one in chosen if isinstance(one.get(metric), int | float | bool)]
+        interval = asdict(bootstrap(single, lambda one: (one, 1), seed=0)) if single else {}
+        metrics[label] = {"low": None, "high": None, "num": len(single), **interval, "value": float(value)}
+    return {
+        "metrics": metrics,
+        "items": len({one["doc_id"] for one in samples}) or None,
+        "fewshot": found["n-shot"].get(name),
+    }
+
+
+def _cell(estimate: Mapping[str, Any] | None) -> str:
+    if estimate is None:
+        return "–"
+    inside = "–" if estimate["low"] is None else f"{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}"
+    return f"{100 * estimate['value']:.1f} [{inside}]"
+
+
+def _harness_is_there() -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("lm_eval") is None:
+        raise ConfigError(
+            "suite harness",
+            "lm-evaluation-harness is not installed",
+            "pip install 'srlm[harness]', or leave the suite out",
+        )

@@ -1,0 +1,94 @@
+"""Suites whose answers a program checks: IFEval and GSM8K."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from srlm.config import GSM8KSuite, IFEvalSuite
+from srlm.evaluation.gsm8k import grade_draws, gsm8k_figures, gsm8k_table, read_questions, request_text
+from srlm.evaluation.heldout import answer_shape
+from srlm.evaluation.ifeval import ifeval_figures, ifeval_table, read_tasks, verify_all
+from srlm.evaluation.suites.asking import Answers, Contestant, GivenAnswers, Place, answers_of, spread
+from srlm.evaluation.suites.bench import Help
+from srlm.records import Prompt
+from srlm.seeds.source import shown
+
+
+@dataclass
+class IFEval:
+    """An answer that a file lacks is refused; one that a model could not give is a fail."""
+
+    section: IFEvalSuite
+
+    def __post_init__(self) -> None:
+        self.tasks = spread(read_tasks(Path(self.section.data)), self.section.limit)
+        self.prompts = [Prompt.of(task.prompt, (), 0) for task in self.tasks]
+
+    def answer(self, at: Place, who: Contestant) -> Answers:
+        return answers_of(at, self.section, who, self.prompts)
+
+    def examine(self, at: Place, who: Contestant, answers: Answers, help_: Help) -> None:
+        return None
+
+    def figures(self, at: Place, who: Contestant, answers: Answers, findings: None) -> dict[str, Any]:
+        return at.run.result(at.step("figures"), self._measure, answers, self.tasks, at.run.config.seed)
+
+    def table(self, results: Mapping[str, Mapping[str, Any]]) -> str:
+        return "\n\n".join(f"{name}: {ifeval_table(found)}" for name, found in results.items())
+
+    def _measure(self, answers: Answers, _tasks: object, seed: int) -> dict[str, Any]:
+        texts = answers.by_prompt()
+        verdicts = verify_all(self.tasks, texts)
+        raw = [
+            {"key": item.task.key, "strict": item.strict, "loose": item.loose, "empty": item.is_empty}
+            for item in verdicts
+        ]
+        shape = answer_shape(list(answers))
+        figures = ifeval_figures(verdicts, seed)
+        return figures | {"answers": shape, "unanswered": answers.unanswered, "verdicts": raw}
+
+
+@dataclass
+class GSM8K:
+    """A question is asked with the wish to end in `#### n`; an answer file may have the bare question."""
+
+    section: GSM8KSuite
+
+    def __post_init__(self) -> None:
+        self.questions = spread(read_questions(Path(self.section.data)), self.section.limit)
+        self.prompts = [Prompt.of(request_text(question.text), (), 0) for question in self.questions]
+
+    def answer(self, at: Place, who: Contestant) -> Answers:
+        if who.given:
+            who = Contestant(who.name, given=self._asked(who.given))
+        return answers_of(at, self.section, who, self.prompts)
+
+    def examine(self, at: Place, who: Contestant, answers: Answers, help_: Help) -> None:
+        return None
+
+    def figures(self, at: Place, who: Contestant, answers: Answers, findings: None) -> dict[str, Any]:
+        return at.run.result(at.step("figures"), self._measure, answers, self.questions, at.run.config.seed)
+
+    def table(self, results: Mapping[str, Mapping[str, Any]]) -> str:
+        return "\n\n".join(f"{name}: {gsm8k_table(found)}" for name, found in results.items())
+
+    def _measure(self, answers: Answers, _questions: object, seed: int) -> dict[str, Any]:
+        by_prompt: dict[str, list[str]] = {}
+        for item in answers:
+            by_prompt.setdefault(item.prompt_id, []).append(item.text)
+        draws = [by_prompt[prompt.id] for prompt in self.prompts]
+        grades = grade_draws(self.questions, draws)
+        rows = [grade.row() for group in grades for grade in group]
+        shape = answer_shape(list(answers))
+        return gsm8k_figures(grades, seed) | {
+            "answers": shape,
+            "unanswered": answers.unanswered,
+            "grades": rows,
+        }
+
+    def _asked(self, given: GivenAnswers) -> GivenAnswers:
+        """The file's answers by the question as it is asked."""
+        bare = {question.text: request_text(question.text) for question in self.questions}
+        texts = {bare.get(prompt, prompt): text for prompt, text in given.texts.items()}
+        return GivenAnswers(Path(shown(str(given.path), 400)), texts)
