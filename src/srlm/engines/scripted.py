@@ -1,6 +1,6 @@
 """Deterministic text without a model: to try a config, and to test a stage or a judge of your own.
 
-ScriptedEngine()                                   plausible words, scores spread over 0 to 5
+ScriptedEngine()                                   plausible words by name, scores spread over 0 to 5
 ScriptedEngine(lambda request, draw: "Score: 3")   whatever a test needs
 ScriptedEngine(weigh=lambda request: [0.9, 0.1])   probabilities of the continuations asked for
 """
@@ -8,6 +8,7 @@ ScriptedEngine(weigh=lambda request: [0.9, 0.1])   probabilities of the continua
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from srlm.engines.base import Reply, Request, empty_conversation
 from srlm.records import seed_for
@@ -68,7 +69,7 @@ class ScriptedEngine:
     def __init__(
         self, script: Script | None = None, name: str = "scripted", weigh: Weigh | None = None
     ) -> None:
-        self._script, self._weigh = script or _words, weigh or _chances
+        self._script, self._weigh = script or partial(_words, name), weigh or _chances
         self.digest = hashlib.sha256(name.encode()).hexdigest()
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
@@ -105,8 +106,8 @@ def _chances(request: Request) -> list[float]:
     return [0.9 * weight / sum(weights) for weight in weights]
 
 
-def _words(request: Request, draw: int) -> str:
-    chance = random.Random(seed_for(request.seed, draw))  # noqa: S311  not for security
+def _words(name: str, request: Request, draw: int) -> str:
+    chance = random.Random(seed_for(name, request.seed, draw))  # noqa: S311  not for security
     text = " ".join(chance.choices(WORDS, k=chance.randint(6, 18))).capitalize()
     if request.purpose == "judgment":
         return f"{text}.\nScore: {chance.randint(0, 5)}"
