@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from fake_server import serving, status
 from scipy.stats import binomtest
 
+from fake_server import serving, status
 from srlm.cli import main
 from srlm.config import Suite, section_types
 from srlm.evaluation.alpaca import alpaca_eval, read_annotations
