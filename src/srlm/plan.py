@@ -12,8 +12,9 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from srlm.config import Config, LocalEngineSection, TrainingSection
+from srlm.config import AnsweredSuite, Config, HeadToHeadSuite, LocalEngineSection, TrainingSection
 from srlm.errors import ModelError
+from srlm.evaluation.suites.setting_up import set_up
 from srlm.judging.eft import eft_examples
 from srlm.judging.rubric import grading_rubric
 from srlm.models import Model, resolve
@@ -53,11 +54,35 @@ def plan_steps(config: Config, seed: SeedSet) -> list[Step]:
     sft = sum(_tokens(item.prompt + item.response) for item in examples)
     unscored = _unscored_texts(seed)  # at most so many are taught, if the baseline agrees on all of them
     sft += sum(_rubric_tokens(config) + _tokens(text) + config.eft.max_tokens for text in unscored)
-    steps = _baseline(config, seed) if unscored else []
+    steps = _baseline(config, seed) if unscored or config.evaluation.sft_baseline else []
     steps.append(Step("M1/sft", len(examples) + len(unscored), trained=round(sft * config.sft.epochs)))
     steps += _evaluation(config, seed, "M0") + _evaluation(config, seed, "M1")
     for t in range(2, config.iterations + 1):
         steps += _round(config, seed, f"M{t}") + _evaluation(config, seed, f"M{t}")
+    return steps + _suites(config, seed, sum(step.name.endswith("/evaluation/answers") for step in steps))
+
+
+def _suites(config: Config, seed: SeedSet, models: int) -> list[Step]:
+    """Each suite on so many models, in one line; the harness's own work is not known before it runs."""
+    steps = []
+    heldout = seed.heldout_prompts()
+    for section in config.evaluation.suites:
+        name = f"{models} models/evaluation/{section.title}"
+        if not isinstance(section, AnsweredSuite):
+            steps.append(Step(name, 0))
+            continue
+        asked = set_up(section, heldout).asked()
+        answers = models * len(asked) * section.samples
+        read = models * sum(map(_tokens, asked))
+        written = answers * section.max_tokens
+        if section.judged:
+            # head_to_head: both orders of every two models; else about two judgments an answer
+            judged = len(asked) * models * (models - 1 if isinstance(section, HeadToHeadSuite) else 2)
+            said = config.evaluation.judge.max_tokens if config.evaluation.judge.justify else 1
+            read += judged * (_rubric_tokens(config) + 2 * section.max_tokens)
+            written += judged * said
+            answers += judged
+        steps.append(Step(name, len(asked), answers, read, written))
     return steps
 
 
@@ -67,11 +92,12 @@ def _baseline(config: Config, seed: SeedSet) -> list[Step]:
     texts = _unscored_texts(seed)
     replies = len(texts) * config.eft.samples
     read = sum(_rubric_tokens(config) + _tokens(text) for text in texts)
-    return [
+    steps = [
         Step("SFT/sft", len(seed.instructions), trained=round(sft * config.sft.epochs)),
         *_evaluation(config, seed, "SFT"),
-        Step("SFT/judgments", len(texts), replies, read, replies * config.eft.max_tokens),
     ]
+    judging = Step("SFT/judgments", len(texts), replies, read, replies * config.eft.max_tokens)
+    return [*steps, judging] if texts else steps
 
 
 def _unscored_texts(seed: SeedSet) -> list[str]:

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import re
 from html.parser import HTMLParser
 from typing import Any
@@ -7,7 +8,7 @@ import pytest
 
 from srlm.evaluation.judge_quality import ScoredPrompt, judge_quality
 from srlm.records import Pair
-from srlm.report.collect import ModelRow, Page, RoundRow, TrainingRow, findings
+from srlm.report.collect import ModelRow, Page, RoundRow, TrainingRow, findings, suite_tables
 from srlm.report.render import curve, render
 
 HOSTILE = '</pre><script>alert("x")</script>\n# Heading\n| a | b |\n```\n{{ page.name }}'
@@ -52,6 +53,7 @@ def page() -> Page:
         verdict="M2 is trained.",
         findings=["M2 <b>judges</b> well."],
         models=[ModelRow("M0", figures)],
+        suites={"ifeval": "M0: 3 prompts\n<b>strict</b>"},
         taught="12 answers scored by people",
         rounds=[
             RoundRow(
@@ -175,3 +177,21 @@ def test_curves_run_from_left_to_right_and_stay_in_the_box():
     assert points == [(0.0, 82.0), (300.0, 8.0)]
     assert curve([{"a": 2.0}], "a") == "0.0,82.0"
     assert curve([{}], "a") == ""
+
+
+def test_suites_are_shown_as_they_are_printed():
+    assert "&lt;b&gt;strict&lt;/b&gt;" in render(page(), "report.html")
+    assert "    M0: 3 prompts\n    <b>strict</b>" in render(page(), "report.md")
+
+
+def test_the_tables_of_suites_follow_the_config(tmp_path):
+    suites = [{"suite": "ifeval", "name": "short"}, {"suite": "gsm8k", "name": ""}]
+    estimate = {"value": 0.5, "low": None, "high": None, "num": 2}
+    found = {"questions": 2, "solutions": 2, "empty": 0, "unmarked": 1, "pass_at": {"1": estimate}}
+    folder = tmp_path / "M1/evaluation/gsm8k"
+    folder.mkdir(parents=True)
+    (folder / "figures.json").write_text(json.dumps(found | {"marked": estimate, "last_number": estimate}))
+    tables = suite_tables(tmp_path, suites, ["M0", "M1"], {"M1/evaluation/gsm8k/figures": {}})
+    assert list(tables) == ["gsm8k"]
+    assert "M1: GSM8K: 2 questions" in tables["gsm8k"]
+    assert "50.00" in tables["gsm8k"]

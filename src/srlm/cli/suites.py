@@ -105,6 +105,7 @@ def run_suite(
     from srlm.engines.opening import resolve_others
     from srlm.evaluation.panel import Panel
     from srlm.evaluation.suites.asking import GivenAnswers
+    from srlm.evaluation.suites.tables import suite_table
     from srlm.seeds import load_seed
     from srlm.store.files import write_atomically
 
@@ -136,7 +137,7 @@ def run_suite(
         "models": {name: by_suite[section.title] for name, by_suite in results.items()},
     }
     write_atomically(out / "figures.json", json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
-    click.echo(panel.table(results))
+    click.echo(suite_table(suite, whole["models"]))
     click.echo(f"\nAll figures: {out}/figures.json; every answer beside it.")
 
 

@@ -84,13 +84,6 @@ class Panel:
         """The same for a file of answers."""
         return self._measure(Contestant(name, given=given))
 
-    def table(self, results: Mapping[str, Results]) -> str:
-        """Plain text of what `measure` gave, by model: a paragraph a suite."""
-        parts = []
-        for title, bench in self._benches.items():
-            parts.append(bench.table({name: found[title] for name, found in results.items()}))
-        return "\n\n".join(parts)
-
     def _measure(self, who: Contestant) -> Results:
         places = {title: Place(self._run, who.name, title) for title in self._benches}
         answers = {title: bench.answer(places[title], who) for title, bench in self._benches.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from srlm.config import flatten
+from srlm.evaluation.suites.tables import suite_table
 from srlm.records import Pair
 from srlm.store.jsonl import read_records
 from srlm.store.run import run_states
@@ -65,6 +66,7 @@ class Page:
     verdict: str
     findings: list[str]
     models: list[ModelRow]
+    suites: dict[str, str]
     taught: str
     rounds: list[RoundRow]
     trainings: list[TrainingRow]
@@ -92,6 +94,7 @@ def collect(folder: Path) -> Page:
         verdict=verdict,
         findings=findings(models),
         models=models,
+        suites=suite_tables(folder, saved["config"]["evaluation"]["suites"], names, done),
         taught=_taught(done.get("M1/eft", {}).get("counts", {})),
         rounds=[_round(folder, name, done) for name in names if f"{name}/pairs" in done],
         trainings=[_training(folder, step) for step in done if step.endswith(("/sft", "/dpo"))],
@@ -100,6 +103,20 @@ def collect(folder: Path) -> Page:
         config=flatten(saved["config"]),
         origins=saved["origins"],
     )
+
+
+def suite_tables(
+    folder: Path, suites: list[dict[str, Any]], names: list[str], done: dict[str, Any]
+) -> dict[str, str]:
+    """The table of every suite, by its name, of the models that were measured with it."""
+    tables = {}
+    for suite in suites:
+        title = suite["name"] or suite["suite"]
+        steps = {name: f"{name}/evaluation/{title}/figures" for name in names}
+        results = {name: _json(folder / f"{step}.json") for name, step in steps.items() if step in done}
+        if results:
+            tables[title] = suite_table(suite["suite"], results)
+    return tables
 
 
 def findings(models: list[ModelRow]) -> list[str]:

@@ -1,6 +1,6 @@
 """AlpacaEval from a model to its two win rates: answer, compare with a baseline in both orders, count."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,10 @@ from srlm.evaluation.alpaca import (
     Annotation,
     Annotations,
     alpaca_eval,
-    alpaca_table,
     read_difficulty,
     read_regularisation,
 )
-from srlm.evaluation.fine_grained import by_label, fine_grained_table
+from srlm.evaluation.fine_grained import by_label
 from srlm.evaluation.head_to_head import both_orders, couples_of
 from srlm.evaluation.heldout import answer_shape
 from srlm.evaluation.suites.asking import (
@@ -54,6 +53,9 @@ class AlpacaEval:
         self.difficulty = read_difficulty(Path(difficulty)) if difficulty else None
         self.regularisation = read_regularisation(Path(regularisation)) if regularisation else []
 
+    def asked(self) -> list[str]:
+        return [prompt.text for prompt in self.prompts]
+
     def answer(self, at: Place, who: Contestant) -> Answers:
         return answers_of(at, self.section, who, self.prompts)
 
@@ -71,19 +73,6 @@ class AlpacaEval:
     def figures(self, at: Place, who: Contestant, answers: Answers, findings: Findings) -> dict[str, Any]:
         given = (answers, self.baseline, findings.verdicts(), findings.labels, at.run.config.seed)
         return at.run.result(at.step("figures"), self._measure, *given, self.difficulty, self.regularisation)
-
-    def table(self, results: Mapping[str, Mapping[str, Any]]) -> str:
-        parts = [alpaca_table(results)]
-        for name, found in results.items():
-            if found["unreadable"] or found["unanswered"]:
-                parts.append(
-                    f"{name}: nothing could be read of the judge's word on {found['unreadable']} of "
-                    f"{found['records']} prompts, which are in no rate; {found['unanswered']} prompts were "
-                    "too long to be answered and lose."
-                )
-            if "by_label" in found:
-                parts.append(fine_grained_table(f"{name} against the baseline", found["by_label"]))
-        return "\n\n".join(parts)
 
     def _measure(
         self, answers: Answers, baseline: Answers, verdicts: Verdicts, labels: Any, seed: int, *_: object

@@ -33,6 +33,10 @@ class Bench(Protocol):
         """What it was asked for."""
         ...
 
+    def asked(self) -> list[str]:
+        """The texts that a model has to answer, to plan by; none where the suite asks by itself."""
+        ...
+
     def answer(self, at: Place, who: Contestant) -> Any:
         """The contestant's answers; its model is loaded while this runs."""
         ...
@@ -43,8 +47,4 @@ class Bench(Protocol):
 
     def figures(self, at: Place, who: Contestant, answers: Any, findings: Any) -> dict[str, Any]:
         """The figures, kept as a result of the run."""
-        ...
-
-    def table(self, results: Mapping[str, Mapping[str, Any]]) -> str:
-        """The figures of several contestants by name, as plain text."""
         ...

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from srlm.config import DiversitySuite, LocalEngineSection
-from srlm.evaluation.diversity import diversity_figures, diversity_table
+from srlm.evaluation.diversity import diversity_figures
 from srlm.evaluation.suites.asking import Answers, Contestant, Place, answers_of, read_prompts, spread
 from srlm.evaluation.suites.bench import Help
 from srlm.records import Divergence, Prompt, content_id
@@ -38,6 +38,9 @@ class Diversity:
         prompts = list(self.heldout) if source == "builtin" else read_prompts(Path(source))
         self.prompts = spread(prompts, self.section.limit)
 
+    def asked(self) -> list[str]:
+        return [prompt.text for prompt in self.prompts]
+
     def answer(self, at: Place, who: Contestant) -> Answers:
         return answers_of(at, self.section, who, self.prompts)
 
@@ -59,9 +62,6 @@ class Diversity:
     def figures(self, at: Place, who: Contestant, answers: Answers, findings: Divergences) -> dict[str, Any]:
         given = (answers, findings, at.run.config.seed)
         return at.run.result(at.step("figures"), _measure, *given)
-
-    def table(self, results: Mapping[str, Mapping[str, Any]]) -> str:
-        return diversity_table(results)
 
 
 def _measure(answers: Answers, divergences: Divergences, seed: int) -> dict[str, Any]:

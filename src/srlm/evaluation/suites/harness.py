@@ -50,6 +50,9 @@ class Harness:
                 "rename a file, or name each task once",
             )
 
+    def asked(self) -> list[str]:
+        return []
+
     def answer(self, at: Place, who: Contestant) -> None:
         if who.model is None:
             raise ConfigError(
@@ -77,25 +80,6 @@ class Harness:
     def figures(self, at: Place, who: Contestant, answers: None, findings: dict[str, Any]) -> dict[str, Any]:
         rows = {name: row for found in findings.values() for name, row in found["results"].items()}
         return at.run.result(at.step("figures"), lambda tasks, _: {"tasks": tasks}, rows, len(rows))
-
-    def table(self, results: Mapping[str, Mapping[str, Any]]) -> str:
-        names = list(results)
-        cell = max(22, *(len(name) + 2 for name in names))
-        rows = list(
-            dict.fromkeys(
-                (task, metric)
-                for found in results.values()
-                for task, row in found["tasks"].items()
-                for metric in row["metrics"]
-            )
-        )
-        width = max([len("task"), *(len(f"{task} {metric}") for task, metric in rows)])
-        lines = [f"{'task':<{width}}" + "".join(f"{name:>{cell}}" for name in names) + "   items"]
-        for task, metric in rows:
-            found = [results[name]["tasks"].get(task, {}) for name in names]
-            cells = "".join(f"{_cell(row.get('metrics', {}).get(metric)):>{cell}}" for row in found)
-            lines.append(f"{f'{task} {metric}':<{width}}{cells}{found[0].get('items') or '–':>8}")
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -171,13 +155,6 @@ def _row(found: Mapping[str, Any], name: str, samples: list[dict[str, Any]]) -> 
         "items": len({one["doc_id"] for one in samples}) or None,
         "fewshot": found["n-shot"].get(name),
     }
-
-
-def _cell(estimate: Mapping[str, Any] | None) -> str:
-    if estimate is None:
-        return "–"
-    inside = "–" if estimate["low"] is None else f"{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}"
-    return f"{100 * estimate['value']:.1f} [{inside}]"
 
 
 def _harness_is_there() -> None:

@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from srlm.config import HeadToHeadSuite
-from srlm.evaluation.fine_grained import by_label, fine_grained_table
+from srlm.evaluation.fine_grained import by_label
 from srlm.evaluation.head_to_head import (
     both_orders,
     couples_of,
     head_to_head,
-    head_to_head_table,
-    matrix_table,
-    win_matrix,
 )
 from srlm.evaluation.heldout import answer_shape
 from srlm.evaluation.suites.asking import Answers, Contestant, Place, answers_of, read_prompts, spread
@@ -44,6 +41,9 @@ class HeadToHead:
         self.prompts = spread(prompts, self.section.limit)
         self.rubric: Rubric = load_rubric(self.section.rubric)
 
+    def asked(self) -> list[str]:
+        return [prompt.text for prompt in self.prompts]
+
     def answer(self, at: Place, who: Contestant) -> Answers:
         return answers_of(at, self.section, who, self.prompts)
 
@@ -71,19 +71,6 @@ class HeadToHead:
         measured = partial(measure, seed=at.run.config.seed)
         given = (who.name, answers, _Opponents(before), findings.verdicts(), findings.labels)
         return at.run.result(at.step("figures"), measured, *given)
-
-    def table(self, results: Mapping[str, Mapping[str, Any]]) -> str:
-        matches = [match for found in results.values() for match in found["against"].values()]
-        if not matches:
-            return "No two contestants yet, so nothing was compared."
-        parts = [head_to_head_table(matches)]
-        if len(results) > 2:
-            square = matrix_table(win_matrix(matches, list(results)))
-            parts.append(f"Win rate % of the left one against the one above:\n{square}")
-        for match in matches:
-            if "by_label" in match:
-                parts.append(fine_grained_table(" against ".join(match["models"]), match["by_label"]))
-        return "\n\n".join(parts)
 
 
 @dataclass(frozen=True)

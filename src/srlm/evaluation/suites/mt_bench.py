@@ -1,6 +1,5 @@
 """MT-Bench from a model to its grades: two turns of 80 questions, each turn graded on its own."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from srlm.evaluation.mt_bench import (
     Grade,
     Question,
     mt_bench,
-    mt_bench_table,
     read_questions,
     read_references,
     wrong_references,
@@ -43,6 +41,9 @@ class MTBench:
         self.rubric = grading_rubric(self.section.rubric)
         self.turns = Conversations([self._turns(question) for question in self.questions])
 
+    def asked(self) -> list[str]:
+        return [text for question in self.questions for text in question.turns]
+
     def answer(self, at: Place, who: Contestant) -> Answers:
         if who.given:
             raise ConfigError(
@@ -63,9 +64,6 @@ class MTBench:
     ) -> dict[str, Any]:
         given = (answers, findings, self.turns, [one.digest for one in self.wrong], at.run.config.seed)
         return at.run.result(at.step("figures"), self._measure, *given)
-
-    def table(self, results: Mapping[str, Mapping[str, Any]]) -> str:
-        return mt_bench_table(results)
 
     def _measure(
         self, answers: Answers, judgments: Records[Judgment], _turns: object, _wrong: object, seed: int

@@ -1,14 +1,13 @@
 """Suites whose answers a program checks: IFEval and GSM8K."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from srlm.config import GSM8KSuite, IFEvalSuite
-from srlm.evaluation.gsm8k import grade_draws, gsm8k_figures, gsm8k_table, read_questions, request_text
+from srlm.evaluation.gsm8k import grade_draws, gsm8k_figures, read_questions, request_text
 from srlm.evaluation.heldout import answer_shape
-from srlm.evaluation.ifeval import ifeval_figures, ifeval_table, read_tasks, verify_all
+from srlm.evaluation.ifeval import ifeval_figures, read_tasks, verify_all
 from srlm.evaluation.suites.asking import Answers, Contestant, GivenAnswers, Place, answers_of, spread
 from srlm.evaluation.suites.bench import Help
 from srlm.records import Prompt
@@ -25,6 +24,9 @@ class IFEval:
         self.tasks = spread(read_tasks(Path(self.section.data)), self.section.limit)
         self.prompts = [Prompt.of(task.prompt, (), 0) for task in self.tasks]
 
+    def asked(self) -> list[str]:
+        return [prompt.text for prompt in self.prompts]
+
     def answer(self, at: Place, who: Contestant) -> Answers:
         return answers_of(at, self.section, who, self.prompts)
 
@@ -33,9 +35,6 @@ class IFEval:
 
     def figures(self, at: Place, who: Contestant, answers: Answers, findings: None) -> dict[str, Any]:
         return at.run.result(at.step("figures"), self._measure, answers, self.tasks, at.run.config.seed)
-
-    def table(self, results: Mapping[str, Mapping[str, Any]]) -> str:
-        return "\n\n".join(f"{name}: {ifeval_table(found)}" for name, found in results.items())
 
     def _measure(self, answers: Answers, _tasks: object, seed: int) -> dict[str, Any]:
         texts = answers.by_prompt()
@@ -59,6 +58,9 @@ class GSM8K:
         self.questions = spread(read_questions(Path(self.section.data)), self.section.limit)
         self.prompts = [Prompt.of(request_text(question.text), (), 0) for question in self.questions]
 
+    def asked(self) -> list[str]:
+        return [prompt.text for prompt in self.prompts]
+
     def answer(self, at: Place, who: Contestant) -> Answers:
         if who.given:
             who = Contestant(who.name, given=self._asked(who.given))
@@ -69,9 +71,6 @@ class GSM8K:
 
     def figures(self, at: Place, who: Contestant, answers: Answers, findings: None) -> dict[str, Any]:
         return at.run.result(at.step("figures"), self._measure, answers, self.questions, at.run.config.seed)
-
-    def table(self, results: Mapping[str, Mapping[str, Any]]) -> str:
-        return "\n\n".join(f"{name}: {gsm8k_table(found)}" for name, found in results.items())
 
     def _measure(self, answers: Answers, _questions: object, seed: int) -> dict[str, Any]:
         by_prompt: dict[str, list[str]] = {}
