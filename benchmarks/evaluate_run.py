@@ -26,22 +26,22 @@ def suites(data: Path, folder: Path) -> list[dict]:
             "baseline": str(alpaca / "reference_outputs_gpt4_1106_preview.json.gz"),
             "difficulty": str(alpaca / "derived_instruction_difficulty.csv"),
             "regularisation": str(alpaca / "derived_df_gamed_surrogate.csv"),
-            "limit": 48,
-            "max_tokens": 192,
+            "limit": 40,
+            "max_tokens": 160,
         },
         {
             "suite": "mt_bench",
             "questions": str(data / "mt_bench/question.jsonl"),
             "references": str(data / "mt_bench/reference_answer_gpt-4.jsonl"),
             "rubric": "additive",
-            "limit": 24,
+            "limit": 16,
             "max_tokens": 128,
         },
-        {"suite": "ifeval", "data": str(data / "ifeval/input_data.jsonl"), "limit": 60, "max_tokens": 256},
+        {"suite": "ifeval", "data": str(data / "ifeval/input_data.jsonl"), "limit": 48, "max_tokens": 256},
         {
             "suite": "gsm8k",
             "data": str(data / "gsm8k/test.jsonl.gz"),
-            "limit": 32,
+            "limit": 24,
             "max_tokens": 160,
             "samples": 4,
             "temperature": 0.7,
@@ -49,10 +49,10 @@ def suites(data: Path, folder: Path) -> list[dict]:
         {"suite": "diversity", "max_tokens": 96, "samples": 2},
         {
             "suite": "harness",
-            "limit": 200,
+            "limit": 100,
             "tasks": [
                 str(questions(data / "commonsense" / name / "test.json.gz", folder / f"{name}.jsonl"))
-                for name in ("ARC-Easy", "ARC-Challenge", "openbookqa", "piqa", "social_i_qa")
+                for name in ("ARC-Easy", "ARC-Challenge", "openbookqa", "piqa")
             ]
             + [
                 str(data / "truthfulqa/TruthfulQA.csv"),

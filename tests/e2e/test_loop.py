@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from srlm.engines.scripted import ScriptedEngine
 from srlm.errors import DataError, RunChanged, TrainingError
 from srlm.loop import run_loop, step_names
+from srlm.recipes import override
 from srlm.records import Example, Judgment, Pair, Prompt, Response
 from srlm.report import write_report
 from srlm.store.jsonl import read_records
@@ -49,7 +50,8 @@ def scripted(monkeypatch, script):
     def opened(section, model, **_):
         yield ScriptedEngine(script, name=model.digest)
 
-    monkeypatch.setattr("srlm.loop.open_engine", opened)
+    for place in ("srlm.loop", "srlm.engines.opening", "srlm.evaluation.panel"):
+        monkeypatch.setattr(f"{place}.open_engine", opened)
 
 
 def judging(reply):
@@ -126,6 +128,35 @@ def test_the_report_shows_every_round_and_escapes_what_the_model_wrote(finished)
         for name in ("M0", "M1", "M2", "M3", "judge.samples", "Longer wins"):
             assert name.lower() in text.lower()
     assert "<script" not in page.read_text()
+
+
+def test_suites_are_run_on_every_model_and_one_can_be_added_later(tiny_config, tiny, tmp_path):
+    data = tmp_path / "input.jsonl"
+    task = {"key": 1, "prompt": "Say it.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    data.write_text(json.dumps(task) + "\n")
+    first = [{"suite": "head_to_head", "rubric": "additive", "limit": 6}, {"suite": "diversity", "limit": 4}]
+    given = {"sft_baseline": True, "judge": {"model": str(tiny.path)}, "suites": first}
+    config = override(tiny_config, ["iterations=2"], {"evaluation": given})
+    with open_run(tmp_path / "run", config) as run:
+        run_loop(config, run)
+    names = ["SFT", "M0", "M1", "M2"]
+    folders = {name: tmp_path / "run" / name / "evaluation" for name in names}
+    figures = json.loads((folders["M2"] / "head_to_head/figures.json").read_text())
+    assert list(figures["against"]) == names[:-1]
+    assert {found["prompts"] for found in figures["against"].values()} == {6}
+    assert all((folder / "diversity/figures.json").exists() for folder in folders.values())
+    watched = Counting()
+    given["suites"] = [*first, {"suite": "ifeval", "data": str(data)}]
+    config = override(tiny_config, ["iterations=2"], {"evaluation": given})
+    with open_run(tmp_path / "run", config, progress=watched) as run:
+        run_loop(config, run)
+    assert watched.made == [f"{name}/evaluation/ifeval/{part}" for name in names for part in PARTS]
+    begun = {state["step"] for state in run_states(tmp_path / "run")}
+    assert set(step_names(config, ranks_alone=False)) <= begun
+    assert "ifeval" in write_report(tmp_path / "run")[0].read_text()
+
+
+PARTS = ("answers", "figures")
 
 
 @pytest.mark.parametrize(

@@ -179,10 +179,10 @@ def test_every_line_that_is_no_answer_is_named(tmp_path):
 
 
 def test_given_answers_follow_the_prompts_and_not_the_file(tmp_path):
-    texts = {"Nobody asked": "this"} | {prompt.text: f"So {prompt.text}" for prompt in PROMPTS[::-1]}
+    texts = {"Nobody asked": "this"} | {prompt.text: f" So {prompt.text}\n" for prompt in PROMPTS[::-1]}
     found = given_answers(GivenAnswers(tmp_path, texts), PROMPTS)
     assert [(one.prompt_id, one.prompt, one.text) for one in found] == [
-        (prompt.id, prompt.text, f"So {prompt.text}") for prompt in PROMPTS
+        (prompt.id, prompt.text, f" So {prompt.text}\n") for prompt in PROMPTS
     ]
     assert {(one.finish, one.draw) for one in found} == {("stop", 0)}
     assert (len(found), found.unanswered) == (4, 0)

@@ -26,42 +26,41 @@ def labelled(aspect, **values):
     ]
 
 
-FOUND = by_label(
-    VALUES,
-    [
+@pytest.fixture
+def found():
+    labels = [
         *labelled("category", f="food", a="coding", b="coding", c="coding", d="coding", e=None, z="travel"),
         *labelled("complexity", a="10", b="1", c="2"),
         *labelled("length", d="words", a="words"),
-    ],
-    seed=4,
-)
+    ]
+    return by_label(VALUES, labels)
 
 
-def test_wins_stand_under_the_label_of_their_prompt():
-    category = FOUND["category"]
+def test_wins_stand_under_the_label_of_their_prompt(found):
+    category = found["category"]
     assert category["coding"]["prompts"] == 4
     assert category["coding"]["win_rate"] == asdict(
-        bootstrap([1.0, 0.0, 0.5], lambda win: (win, 1), seed=4)  # d could not be read
+        bootstrap([1.0, 0.0, 0.5], lambda win: (win, 1), seed=0)  # d could not be read
     )
     assert category["coding"]["win_rate"]["value"] == 0.5
     assert category["food"] == {"prompts": 1, "win_rate": {"value": 1, "low": None, "high": None, "num": 1}}
 
 
-def test_every_aspect_holds_every_prompt_once_in_the_order_of_the_options():
-    assert list(FOUND) == [aspect.name for aspect in ASPECTS]
-    assert {name: list(groups) for name, groups in FOUND.items()} == {
+def test_every_aspect_holds_every_prompt_once_in_the_order_of_the_options(found):
+    assert list(found) == [aspect.name for aspect in ASPECTS]
+    assert {name: list(groups) for name, groups in found.items()} == {
         "category": ["coding", "food", UNLABELLED],
         "complexity": ["1", "2", "10", UNLABELLED],
         "length": ["words", UNLABELLED],
     }
-    for groups in FOUND.values():
+    for groups in found.values():
         assert sum(group["prompts"] for group in groups.values()) == len(VALUES)
 
 
-def test_prompts_without_a_label_that_could_be_read_are_unlabelled():
-    assert FOUND["category"][UNLABELLED]["prompts"] == 1
-    assert FOUND["length"][UNLABELLED]["prompts"] == 4
-    assert FOUND["length"][UNLABELLED]["win_rate"]["value"] == pytest.approx(2.5 / 4)
+def test_prompts_without_a_label_that_could_be_read_are_unlabelled(found):
+    assert found["category"][UNLABELLED]["prompts"] == 1
+    assert found["length"][UNLABELLED]["prompts"] == 4
+    assert found["length"][UNLABELLED]["win_rate"]["value"] == pytest.approx(2.5 / 4)
     everything = by_label(VALUES, [])
     assert all(list(groups) == [UNLABELLED] for groups in everything.values())
 
@@ -69,6 +68,15 @@ def test_prompts_without_a_label_that_could_be_read_are_unlabelled():
 def test_wins_that_could_not_be_read_are_no_losses():
     found = by_label({"a": None}, labelled("category", a="food"))["category"]["food"]
     assert found == {"prompts": 1, "win_rate": {"value": None, "low": None, "high": None, "num": 0}}
+
+
+def test_intervals_follow_the_seed():
+    wins = [place % 5 / 4 for place in range(13)]
+    rates = [bootstrap(wins, lambda win: (win, 1), seed=seed) for seed in (0, 4)]
+    assert rates[0] != rates[1]
+    values = {str(place): win for place, win in enumerate(wins)}
+    found = [by_label(values, [], seed)["length"][UNLABELLED]["win_rate"] for seed in (0, 4)]
+    assert found == list(map(asdict, rates))
 
 
 def test_no_prompts_have_no_groups():
@@ -95,5 +103,5 @@ def test_the_table_has_a_line_a_label():
     assert len({len(line) for line in lines if "prompts" in line or line.startswith("  ")}) == 1
 
 
-def test_figures_are_plain_json():
-    assert json.loads(json.dumps(FOUND)) == FOUND
+def test_figures_are_plain_json(found):
+    assert json.loads(json.dumps(found)) == found

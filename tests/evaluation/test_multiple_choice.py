@@ -97,7 +97,8 @@ def test_two_to_twenty_six_choices_are_taken(tmp_path):
         (lines(GOOD | {"answer": "AB"}), "none of the choices ('AB')"),
         (lines(GOOD | {"answer": ""}), "none of the choices"),
         (lines(GOOD | {"answer": "gre"}), "none of the choices"),
-        (lines(GOOD | {"answer": True}), "none of the choices"),
+        (lines(GOOD | {"choices": ["False", "True"], "answer": True}), "none of the choices (True)"),
+        (lines({"question": "Which?", "choices": ["None", "All"]}), "none of the choices (None)"),
         (lines(GOOD | {"answer": 1.0}), "none of the choices"),
         (
             lines(GOOD | {"choices": {"text": COLOURS, "label": ["1", "2", "3"]}, "answer": "0"}),
@@ -165,12 +166,16 @@ def test_the_bad_rows_of_a_truthfulqa_file_are_named(tmp_path):
     assert "`5: " in why
 
 
-@pytest.mark.parametrize("data", [b'One?,"a,b,c,d,A\n', b"One?,\xff,b,c,d,A\n", b"", b"question,a\n"])
-def test_a_csv_that_holds_no_question_is_refused(tmp_path, data):
+@pytest.mark.parametrize("text", ["", "\n", MMLU_HEADER, TRUTHFUL_HEADER])
+def test_a_csv_that_holds_no_question_is_refused(tmp_path, text):
+    assert "0 of its lines" in fault(written(tmp_path, text, "mmlu.csv"))
+
+
+@pytest.mark.parametrize("row", [b'Two?,"a"a,b,c,d,A\n', b'Two?,"a,b,c,d,A\n', b"Two?,\xff,b,c,d,A\n"])
+def test_a_broken_csv_is_refused_whole(tmp_path, row):
     path = tmp_path / "mmlu.csv"
-    path.write_bytes(data)
-    with pytest.raises(DataError, match="mmlu"):
-        read_questions(path)
+    path.write_bytes(b"One?,a,b,c,d,A\n" + row)
+    assert "cannot be read" in fault(path)
 
 
 @pytest.mark.parametrize("name", ["none.csv", "none.jsonl"])

@@ -98,6 +98,16 @@ def test_k_goes_as_far_as_the_fewest_solutions_of_a_question():
     assert found["marked"]["value"] == 3 / 7
 
 
+def test_the_interval_of_pass_at_follows_the_seed():
+    rights = [place * place % 5 for place in range(13)]
+    draws = [[RIGHT] * right + [WRONG] * (4 - right) for right in rights]
+    shares = [by_enumeration(4, right, 2) for right in rights]
+    wanted = [bootstrap(shares, lambda share: (share, 1), seed=seed) for seed in (0, 5)]
+    assert wanted[0].low != wanted[1].low
+    lows = [figures_of(*draws, seed=seed)["pass_at"]["2"]["low"] for seed in (0, 5)]
+    assert lows == pytest.approx([one.low for one in wanted])
+
+
 @pytest.mark.parametrize(
     ("num", "ks"), [(1, "1"), (2, "12"), (3, "12"), (4, "124"), (7, "124"), (8, "1248"), (9, "1248")]
 )

@@ -103,15 +103,16 @@ def test_where_every_conversation_is_too_long_the_block_is_empty():
 
 
 def test_tokens_and_answers_that_were_cut_off_are_counted():
-    engine = ScriptedEngine(lambda request, draw: "word " * (30 if "more" in spoken(request)[-1][1] else 1))
+    long = ("And 1 more?", "Question 2?", "And 3 more?")
+    engine = ScriptedEngine(lambda request, draw: "word " * (30 if spoken(request)[-1][1] in long else 1))
     blocks = list(converse(SECTION, engine, TALKS))
     assert [dict(block.counts) for block in blocks] == [
+        {"tokens": 26, "cut off": 1},
         {"tokens": 44, "cut off": 2},
-        {"tokens": 44, "cut off": 2},
-        {"tokens": 22, "cut off": 1},
+        {"tokens": 4},
     ]
     assert [(block.done, block.total) for block in blocks] == [(2, 5), (4, 5), (5, 5)]
-    assert [one.finish for one in blocks[0].records] == ["stop", "length"] * 2
+    assert [one.finish for one in blocks[0].records] == ["stop", "stop", "stop", "length"]
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 2, 3])
