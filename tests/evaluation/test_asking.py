@@ -95,21 +95,21 @@ def test_every_line_that_is_no_prompt_is_named(tmp_path):
     why = fault(read_prompts, written(tmp_path, text))
     assert "11 of its lines" in why
     for words in (
-        "`3: not JSON",
-        "`4: it has no prompt (`text`)`",
-        "`5: its prompt is not a text but a number`",
-        "`6: its prompt is not a text but null`",
-        "`7: it is empty`",
-        "`8: it is empty`",
-        "`9: it stands in an earlier one (Good?)`",
-        "`10: it stands in an earlier one (Good?)`",
-        "`11: its prompt holds half a character (a lone surrogate)`",
-        "`12: not a JSON object (a list)`",
-        "`13: not a JSON object (a number)`",
+        "    3: not JSON",
+        "    4: it has no prompt (`text`)",
+        "    5: its prompt is not a text but a number",
+        "    6: its prompt is not a text but null",
+        "    7: it is empty",
+        "    8: it is empty",
+        "    9: it stands in an earlier one (Good?)",
+        "    10: it stands in an earlier one (Good?)",
+        "    11: its prompt holds half a character (a lone surrogate)",
+        "    12: not a JSON object (a list)",
+        "    13: not a JSON object (a number)",
     ):
         assert words in why
-    assert "`2: " not in why
-    assert "`14: " not in why
+    assert "    2: " not in why
+    assert "    14: " not in why
 
 
 def test_prompts_that_differ_in_a_space_are_two(tmp_path):
@@ -122,9 +122,8 @@ def test_a_file_without_lines_or_none_at_all_is_refused(tmp_path, read):
     assert "cannot be read" in fault(read, tmp_path / "none.jsonl")
 
 
-@pytest.mark.xfail(strict=True, reason="UnicodeEncodeError")
 def test_a_bare_prompt_with_half_a_character_is_a_bad_line(tmp_path):
-    assert "`1: " in fault(read_prompts, written(tmp_path, lines("\ud800?")))
+    assert "    1: " in fault(read_prompts, written(tmp_path, lines("\ud800?")))
 
 
 # --- Answers from a file ---
@@ -162,20 +161,20 @@ def test_every_line_that_is_no_answer_is_named(tmp_path):
     why = fault(GivenAnswers.read, written(tmp_path, text))
     assert "10 of its lines" in why
     for words in (
-        "`2: not JSON",
-        "`3: it has no prompt (`response`)`",
-        "`4: it has no response (`prompt`)`",
-        "`5: its response is not a text but null`",
-        "`6: its prompt is not a text but a list`",
-        "`7: its prompt stands in an earlier one (A?)`",
-        "`8: its prompt stands in an earlier one (A?)`",
-        "`9: its response holds half a character (a lone surrogate)`",
-        "`10: its prompt holds half a character (a lone surrogate)`",
-        "`11: not a JSON object (text)`",
+        "    2: not JSON",
+        "    3: it has no prompt (`response`)",
+        "    4: it has no response (`prompt`)",
+        "    5: its response is not a text but null",
+        "    6: its prompt is not a text but a list",
+        "    7: its prompt stands in an earlier one (A?)",
+        "    8: its prompt stands in an earlier one (A?)",
+        "    9: its response holds half a character (a lone surrogate)",
+        "    10: its prompt holds half a character (a lone surrogate)",
+        "    11: not a JSON object (text)",
     ):
         assert words in why
-    assert "`1: " not in why
-    assert "`12: " not in why
+    assert "    1: " not in why
+    assert "    12: " not in why
 
 
 def test_given_answers_follow_the_prompts_and_not_the_file(tmp_path):

@@ -110,7 +110,7 @@ def test_a_bad_line_is_named_with_its_reason(tmp_path, bad, words):
     path = written(tmp_path, lines(GOOD) + bad.strip() + "\n" + lines(GOOD))
     why = fault(path)
     assert "1 of its lines" in why
-    assert why.split(" questions: ")[1].startswith("`2: ")
+    assert why.split(" questions\n")[1].startswith("    2: ")
     assert words in why
 
 
@@ -119,10 +119,10 @@ def test_all_bad_lines_are_in_one_error(tmp_path):
     path = written(tmp_path, "\n" + lines(*rows) + "{\n")
     why = fault(path)
     assert "3 of its lines" in why
-    assert [part for part in ("`2: ", "`3: ", "`4: ", "`5: ", "`6: ") if part in why] == [
-        "`3: ",
-        "`5: ",
-        "`6: ",
+    assert [part for part in ("    2: ", "    3: ", "    4: ", "    5: ", "    6: ") if part in why] == [
+        "    3: ",
+        "    5: ",
+        "    6: ",
     ]
 
 
@@ -146,9 +146,9 @@ def test_the_bad_rows_of_an_mmlu_file_are_named_by_the_lines_of_the_file(tmp_pat
     text = MMLU_HEADER + '"One\nquestion?",a,b,c,d,0\nTwo?,a,b,c,d,E\nThree?,a,b,c,1\n ,a,b,c,d,0\n'
     why = fault(written(tmp_path, text, "mmlu.csv"))
     assert "3 of its lines" in why
-    assert "`4: its answer is none of the choices ('E')`" in why
-    assert "`5: it has not the six columns" in why
-    assert "`6: it needs a question" in why
+    assert "    4: its answer is none of the choices ('E')" in why
+    assert "    5: it has not the six columns" in why
+    assert "    6: it needs a question" in why
 
 
 def test_truthfulqa_has_the_best_answer_against_the_incorrect_ones(tmp_path):
@@ -161,14 +161,14 @@ def test_the_bad_rows_of_a_truthfulqa_file_are_named(tmp_path):
     rows = "t,c,Why?,So,So,No,s\nt,c,Why?,So,So, ; ,s\nt,c,,So,So,No,s\nt,c,Why?\n"
     why = fault(written(tmp_path, TRUTHFUL_HEADER + rows, "truthful.csv"))
     assert "3 of its lines" in why
-    assert "`3: it needs a question and 2 to 26 choices (1 choices)`" in why
-    assert "`4: " in why
-    assert "`5: " in why
+    assert "    3: it needs a question and 2 to 26 choices (1 choices)" in why
+    assert "    4: " in why
+    assert "    5: " in why
 
 
 @pytest.mark.parametrize("text", ["", "\n", MMLU_HEADER, TRUTHFUL_HEADER])
 def test_a_csv_that_holds_no_question_is_refused(tmp_path, text):
-    assert "0 of its lines" in fault(written(tmp_path, text, "mmlu.csv"))
+    assert "no questions" in fault(written(tmp_path, text, "mmlu.csv"))
 
 
 @pytest.mark.parametrize("row", [b'Two?,"a"a,b,c,d,A\n', b'Two?,"a,b,c,d,A\n', b"Two?,\xff,b,c,d,A\n"])
@@ -258,39 +258,32 @@ def test_the_questions_of_a_task_can_be_read_again(tmp_path):
 # --- What is still wrong ---
 
 
-@pytest.mark.xfail(strict=True, reason="a place in a CSV is taken for a choice that reads the same")
 def test_the_place_of_an_mmlu_row_is_no_choice(tmp_path):
     path = written(tmp_path, MMLU_HEADER + "One?,8,2,24,120,2\n", "mmlu.csv")
     assert read_questions(path)[0][0].answer == 2
 
 
-@pytest.mark.xfail(strict=True, reason="the place of a label is not looked for among the choices")
 def test_a_label_without_a_choice_is_no_answer(tmp_path):
     choices = {"text": ["a", "b"], "label": ["A", "B", "C"]}
     assert "1: " in fault(written(tmp_path, lines(GOOD | {"choices": choices, "answer": "C"})))
 
 
-@pytest.mark.xfail(strict=True, reason="TypeError")
 def test_labels_that_are_no_list_are_a_bad_line(tmp_path):
     choices = {"text": ["a", "b"], "label": 5}
     assert "1: " in fault(written(tmp_path, lines(GOOD | {"choices": choices, "answer": "A"})))
 
 
-@pytest.mark.xfail(strict=True, reason="ValueError: too many digits for int()")
 def test_a_place_of_thousands_of_digits_is_a_bad_line(tmp_path):
     assert "1: " in fault(written(tmp_path, lines(GOOD | {"answer": "9" * 5000})))
 
 
-@pytest.mark.xfail(strict=True, reason="what is beyond the header's columns is dropped")
 def test_a_row_of_seven_columns_is_a_bad_line(tmp_path):
     assert "2: " in fault(written(tmp_path, MMLU_HEADER + "Which, one?,0,1,2,3,1\n", "mmlu.csv"))
 
 
-@pytest.mark.xfail(strict=True, reason="an empty text is taken for the best answer")
 def test_a_truthfulqa_row_without_a_best_answer_is_a_bad_line(tmp_path):
     assert "2: " in fault(written(tmp_path, TRUTHFUL_HEADER + "t,c,Why?,,So,No; Never,s\n", "truthful.csv"))
 
 
-@pytest.mark.xfail(strict=True, reason="accepted, and the digest of its task cannot be made")
 def test_a_question_with_half_a_character_is_a_bad_line(tmp_path):
     assert "1: " in fault(written(tmp_path, lines(GOOD | {"question": "\ud800"})))

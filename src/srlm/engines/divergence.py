@@ -71,7 +71,8 @@ class ModelCouple:
         ids = torch.tensor([prompt + said], device=self._models[0].device)
         # The last position predicts what would follow the response.
         kept = [model(input_ids=ids, logits_to_keep=len(said) + 1).logits[0, :-1] for model in self._models]
-        return kl_sum(*kept), len(said)
+        known = min(logits.shape[-1] for logits in kept)  # heads may be padded beyond the vocabulary
+        return kl_sum(*(logits[:, :known] for logits in kept)), len(said)
 
     def _tokens(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -83,5 +84,6 @@ def kl_sum(logits: Tensor, reference: Tensor, chunk: int = CHUNK) -> float:
     total = 0.0
     for ours, theirs in zip(torch.split(logits, chunk), torch.split(reference, chunk), strict=True):
         log_ours, log_theirs = ours.float().log_softmax(-1), theirs.float().log_softmax(-1)
-        total += float((log_ours.exp() * (log_ours - log_theirs)).sum(dtype=torch.float64))
+        nats = torch.where(log_ours.isneginf(), 0.0, log_ours.exp() * (log_ours - log_theirs))
+        total += float(nats.sum(dtype=torch.float64))
     return total

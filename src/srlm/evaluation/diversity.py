@@ -93,7 +93,7 @@ def self_bleu(texts: Sequence[str], seed: int = 0, most: int = SELF_BLEU_TEXTS) 
 def diversity_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Plain text: a line a figure, a column a model."""
     names = list(results)
-    cell = max(14, *(len(name) + 2 for name in names))
+    cell = max([14, *(len(name) + 2 for name in names)])
     references = list(dict.fromkeys(name for found in results.values() for name in found["kl"]))
     rows: list[tuple[str, Callable[[Mapping[str, Any]], str]]] = [
         ("answers", lambda found: f"{found['answers']}"),
@@ -107,9 +107,11 @@ def diversity_table(results: Mapping[str, Mapping[str, Any]]) -> str:
         ("self-BLEU, same prompt", lambda found: _number(found["self_bleu_draws"], 1)),
         *((f"KL to {name}, nats a token", _kl_cell(name)) for name in references),
     ]
-    lines = [f"{'':<28}" + "".join(f"{name:>{cell}}" for name in names)]
+    width = max(28, *(len(label) for label, _ in rows))
+    lines = [" " * width + "".join(f"{name:>{cell}}" for name in names)]
     lines += [
-        f"{label:<28}" + "".join(f"{form(results[name]):>{cell}}" for name in names) for label, form in rows
+        f"{label:<{width}}" + "".join(f"{form(results[name]):>{cell}}" for name in names)
+        for label, form in rows
     ]
     return "\n".join(lines)
 

@@ -33,7 +33,7 @@ def _groups(
 ) -> dict[str, Any]:
     groups: dict[str, list[float | None]] = {option: [] for option in options}
     for prompt_id, value in values.items():
-        groups[labels.get(prompt_id, UNLABELLED)].append(value)
+        groups.setdefault(labels.get(prompt_id, UNLABELLED), []).append(value)
     return {
         option: {
             "prompts": len(members),

@@ -26,7 +26,7 @@ from typing import Any
 
 from srlm.errors import DataError
 from srlm.evaluation.intervals import Share, bootstrap
-from srlm.seeds.source import Bad, Source, listed, shown
+from srlm.seeds.source import Bad, Source, in_lines, listed, shown
 
 _REQUEST = (
     "{question}\n\n"
@@ -139,7 +139,7 @@ def read_questions(path: Path) -> list[Question]:
     if faults:
         raise DataError(
             shown(str(path), 400),
-            f"{len(faults)} of its lines cannot be used: {listed(faults)}",
+            f"{len(faults)} of its lines cannot be used{in_lines(faults)}",
             'give lines of the form {"question": "...", "answer": "... #### 12"}; none is left out silently',
         )
     return list(questions.values())

@@ -1,7 +1,8 @@
 """Multiple-choice questions of a local file, as a task of lm-evaluation-harness.
 
 JSON or JSON lines, the form of ARC, OpenBookQA and others on the hub: `question`, `choices` (texts, or
-`text` and `label`) and `answer` or `answerKey` (place from 0, label, or the choice itself). CSV, two forms:
+`text` and `label`) and `answer` or `answerKey` (its label, the choice itself, or where there are no labels
+a letter or a place from 0). CSV, two forms:
 MMLU's (a question, four choices, the answer's letter or place; with a header or without) and TruthfulQA's
 (the best answer against the incorrect ones, its mc1).
 
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from srlm.errors import DataError
-from srlm.seeds.source import Bad, Source, as_object, listed, shown
+from srlm.seeds.source import Bad, Source, as_object, in_lines, is_unicode, shown
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 Form = Literal["choices", "letters"]
@@ -52,7 +53,9 @@ def read_questions(path: Path) -> tuple[list[Question], Form]:
     if faults or not questions:
         raise DataError(
             f"questions {shown(str(path), 400)}",
-            f"{len(faults)} of its lines are no multiple-choice questions: {listed(faults)}",
+            f"{len(faults)} of its lines are no multiple-choice questions{in_lines(faults)}"
+            if faults
+            else "it holds no questions",
             'give lines of the form {"question": "...", "choices": ["...", "..."], "answer": 0}, or a CSV of '
             "MMLU's or TruthfulQA's form; none is left out silently",
         )
@@ -105,55 +108,68 @@ def _try(read: Any, value: object) -> Question | Bad:
 def _object(value: object) -> Question:
     fields = as_object(value)
     text, choices = fields.get("question"), fields.get("choices")
-    labels: Sequence[object] = ()
+    labels: object = ()
     if isinstance(choices, dict):
         pair: dict[str, Any] = choices
-        choices, labels = pair.get("text"), pair.get("label") or ()
+        choices, labels = pair.get("text"), pair.get("label", ())
     if not isinstance(text, str) or not text.strip():
         raise Bad("`question` is missing, empty or not text")
     if not isinstance(choices, list) or not all(isinstance(one, str) for one in choices):
         raise Bad("`choices` is missing or not a list of texts")
-    answer = next((fields[key] for key in ("answer", "answerKey", "label", "gold") if key in fields), None)
-    return _question(text, choices, answer, labels)
+    if not isinstance(labels, list | tuple) or (labels and len(labels) != len(choices)):
+        raise Bad("`choices.label` is not a list of one label a choice")
+    given = (fields.get(key) for key in ("answer", "answerKey", "label", "gold"))
+    answer = next((one for one in given if one is not None), None)
+    return _question(text, choices, answer, _place(answer, choices, list(map(str, labels))))
 
 
-def _mmlu(row: Mapping[str, str]) -> Question:
+def _mmlu(row: Mapping[Any, str]) -> Question:
     values = [value or "" for value in row.values()]
     if len(values) != 6:
         raise Bad("it has not the six columns question, four choices, answer", str(len(values)))
     text, *choices, answer = values
-    return _question(text, choices, answer.strip(), ())
+    return _question(text, choices, answer, _letter_or_place(answer.strip(), len(choices)))
 
 
-def _truthful(row: Mapping[str, str]) -> Question:
+def _truthful(row: Mapping[Any, str]) -> Question:
+    if "Best Answer" not in row:
+        raise Bad("it has more or fewer columns than the header", str(len(row)))
     best = (row.get("Best Answer") or "").strip()
     wrong = [part.strip() for part in (row.get("Incorrect Answers") or "").split(";") if part.strip()]
-    return _question(row.get("Question") or "", [best, *wrong], 0, ())
+    return _question(row.get("Question") or "", [best, *wrong], 0, 0)
 
 
-def _question(text: str, choices: Sequence[str], answer: object, labels: Sequence[object]) -> Question:
+def _question(text: str, choices: Sequence[str], answer: object, place: int | None) -> Question:
     if not text.strip() or len(choices) < 2 or len(choices) > len(LETTERS):
         raise Bad(f"it needs a question and 2 to {len(LETTERS)} choices", f"{len(choices)} choices")
-    place = _place(answer, choices, labels)
+    if not all(choice.strip() for choice in choices):
+        raise Bad("one of its choices is empty")
+    if not all(map(is_unicode, [text, *choices])):
+        raise Bad("it holds half a character (a lone surrogate)")
     if place is None:
         raise Bad("its answer is none of the choices", shown(repr(answer)))
     return Question(text, tuple(choices), place)
 
 
-def _place(answer: object, choices: Sequence[str], labels: Sequence[object]) -> int | None:
-    """A place from 0, a label, a letter, or the choice itself."""
-    if isinstance(answer, bool) or answer is None:
+def _place(answer: object, choices: Sequence[str], labels: Sequence[str]) -> int | None:
+    """The place of an answer of a JSON line: a number is a place; a text a label, a choice, a letter."""
+    if isinstance(answer, bool) or not isinstance(answer, int | str):
         return None
-    if labels:
-        return list(map(str, labels)).index(str(answer)) if str(answer) in map(str, labels) else None
-    text = str(answer)
-    if text in choices and not isinstance(answer, int):
-        return list(choices).index(text)
+    if str(answer) in labels:
+        return labels.index(str(answer))
+    if isinstance(answer, str) and answer in choices:
+        return choices.index(answer)
+    return None if labels else _letter_or_place(str(answer), len(choices))
+
+
+def _letter_or_place(text: str, num: int) -> int | None:
+    if len(text) > 2:
+        return None
     place = int(text) if text.isdecimal() else LETTERS.find(text) if len(text) == 1 else -1
-    return place if 0 <= place < len(choices) else None
+    return place if 0 <= place < num else None
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _rows(path: Path) -> list[tuple[int, dict[Any, str]]]:
     """The rows of a CSV by column, its header left out; without one the columns are numbers."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
@@ -164,6 +180,10 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             f"questions {shown(str(path), 400)}", f"it cannot be read ({error})", "give a CSV file in UTF-8"
         ) from error
     header = rows[0][1] if rows else []
-    if {"question", "Best Answer"} & set(header):
-        return [(number, dict(zip(header, row, strict=False))) for number, row in rows[1:]]
-    return [(number, dict(zip(map(str, range(len(row))), row, strict=True))) for number, row in rows]
+    if header[:1] != ["question"] and "Best Answer" not in header:
+        return [(number, dict(enumerate(row))) for number, row in rows]
+    # A row of another length keeps its columns by number, so that their number is what is found wrong.
+    return [
+        (number, dict(zip(header, row, strict=True)) if len(row) == len(header) else dict(enumerate(row)))
+        for number, row in rows[1:]
+    ]

@@ -184,6 +184,12 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(f"`{shown(name)}`" for name in names[:most]) + rest if names else "nothing"
 
 
+def in_lines(faults: Sequence[str], most: int = 20) -> str:
+    """The first faults, a line each, and how many more there are."""
+    rest = [f"and {len(faults) - most} more"] if len(faults) > most else []
+    return "".join(f"\n    {shown(fault, 300)}" for fault in [*faults[:most], *rest])
+
+
 def _told(reason: str, detail: str) -> str:
     return shown(f"{reason} ({detail})" if detail else reason, 400)
 

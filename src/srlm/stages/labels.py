@@ -33,7 +33,11 @@ class Aspect:
     @cached_property
     def line(self) -> re.Pattern[str]:
         options = "|".join(re.escape(option) for option in sorted(self.options, key=len, reverse=True))
-        return re.compile(rf"(?im)^[\s*_#>-]*{self.name}[\s*_]*:[\s*_\"']*({options})(?![\w-])")
+        around = r"[\s*_`\"'“‘<\[(]*"
+        # Not a word that goes on, nor one of several (coding/logic), nor a part of a number (8.5).
+        return re.compile(
+            rf"(?im)^[\s*_#-]*{self.name}[\s*_]*[:：]{around}({options})(?![^\W_]|[-(]|/(?!\d)|[.,]\d)"
+        )
 
     def text(self, prompt: str) -> str:
         """What the judge is asked about a prompt."""
@@ -130,7 +134,7 @@ def _request(section: Judges, prompt: Prompt, aspect: Aspect, seed: int) -> Requ
 
 
 def _label(section: Judges, prompt: Prompt, aspect: Aspect, reply: Reply | None) -> Label:
-    value, reason = _value(section, aspect, reply)
+    value, reason = _value(section, prompt, aspect, reply)
     return Label(
         id=content_id("label", prompt.id, aspect.name, reply.text if reply else ""),
         prompt_id=prompt.id,
@@ -142,12 +146,17 @@ def _label(section: Judges, prompt: Prompt, aspect: Aspect, reply: Reply | None)
     )
 
 
-def _value(section: Judges, aspect: Aspect, reply: Reply | None) -> tuple[str | None, str | None]:
+def _value(
+    section: Judges, prompt: Prompt, aspect: Aspect, reply: Reply | None
+) -> tuple[str | None, str | None]:
     if reply is None:
         return None, "too long for the context"
     if not section.justify:
         if sum(reply.probabilities) < LEAST_MASS:
             return None, "off the options"
         return aspect.options[reply.probabilities.index(max(reply.probabilities))], None
-    found = aspect.line.findall(reply.text)
+    said = reply.text.strip()
+    if aspect.line.search(prompt.text):  # the judge may only quote it: its last line alone counts
+        said = said.rpartition("\n")[2]
+    found = aspect.line.findall(said)
     return (str(found[-1]).lower(), None) if found else (None, "no label")

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 from srlm.errors import DataError
 from srlm.evaluation.ifeval.instructions import CHECKS
 from srlm.evaluation.ifeval.language import require_known
-from srlm.seeds.source import Bad, Source, listed, shown
+from srlm.seeds.source import Bad, Source, in_lines, listed, shown
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def read_tasks(path: Path) -> list[Task]:
     if faults:
         raise DataError(
             shown(str(path), 400),
-            _some(faults),
+            in_lines(faults),
             "mend or remove these lines: none is left out silently",
         )
     return list(tasks.values())
@@ -175,11 +175,6 @@ def task_of(value: object) -> Task:
 
 def _bad(part: str, why: str) -> DataError:
     return DataError(part, why, "give `key`, `prompt`, `instruction_id_list` and `kwargs`, as IFEval does")
-
-
-def _some(faults: Sequence[str], most: int = 10) -> str:
-    rest = [f"and {len(faults) - most} more"] if len(faults) > most else []
-    return "\n       ".join([*faults[:most], *rest])
 
 
 def _fits(value: object, kind: Any) -> bool:

@@ -11,7 +11,7 @@ from srlm.errors import DataError
 from srlm.models import Model
 from srlm.records import Prompt, Response, content_id
 from srlm.seeds.answers import NAMES
-from srlm.seeds.source import Bad, Source, as_object, is_unicode, kind_of, listed, shown
+from srlm.seeds.source import Bad, Source, as_object, in_lines, is_unicode, kind_of, listed, shown
 from srlm.stages.responses import respond
 from srlm.store.run import Run
 
@@ -93,7 +93,7 @@ class GivenAnswers:
         if faults:
             raise DataError(
                 f"answers {shown(str(path), 400)}",
-                f"{len(faults)} of its lines cannot be used: {listed(faults)}",
+                f"{len(faults)} of its lines cannot be used{in_lines(faults)}",
                 'give lines of the form {"prompt": "...", "response": "..."}, each prompt once; where a '
                 "model wrote nothing, its response is an empty text",
             )
@@ -123,6 +123,8 @@ def read_prompts(path: Path) -> list[Prompt]:
             text = value if isinstance(value, str) else _text(value, "prompt")
             if not text.strip():
                 raise Bad("it is empty")
+            if not is_unicode(text):
+                raise Bad("it holds half a character (a lone surrogate)")
             if text in found:
                 raise Bad("it stands in an earlier one", shown(text))
             found[text] = Prompt.of(text, (), 0)
@@ -131,7 +133,7 @@ def read_prompts(path: Path) -> list[Prompt]:
     if faults:
         raise DataError(
             f"prompts {shown(str(path), 400)}",
-            f"{len(faults)} of its lines cannot be used: {listed(faults)}",
+            f"{len(faults)} of its lines cannot be used{in_lines(faults)}",
             'give lines of the form {"prompt": "..."}; none is left out silently',
         )
     return list(found.values())

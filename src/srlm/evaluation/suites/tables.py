@@ -50,7 +50,7 @@ def _alpaca_eval(results: Results) -> str:
 
 def _harness(results: Results) -> str:
     names = list(results)
-    cell = max(22, *(len(name) + 2 for name in names))
+    cell = max([22, *(len(name) + 2 for name in names)])
     rows = dict.fromkeys(
         (task, metric)
         for found in results.values()
