@@ -56,7 +56,7 @@ def suites(data: Path, folder: Path) -> list[dict]:
             ]
             + [
                 str(data / "truthfulqa/TruthfulQA.csv"),
-                str(data / "mmlu/test/high_school_psychology_test.csv"),
+                str(data / "mmlu/test/miscellaneous_test.csv"),
             ],
         },
     ]
