@@ -1,7 +1,7 @@
 """Any causal language model that transformers loads, in this process, on CPU or CUDA.
 
 Requests are sorted by length and batched by tokens. What all prompts of a batch begin with, such as a
-rubric, is read once; the prompt of a request is read once and its cache repeated for the n samples.
+rubric, is read once and kept once, and so is each request's prompt for its n samples (branches.py).
 Randomness comes from a row of uniform numbers per draw (`seed_for(seed, draw)`), so a draw depends
 neither on its batch nor on a shared generator.
 """
@@ -19,8 +19,9 @@ from torch import Tensor
 
 from srlm.chat_format import chat_text, load_tokenizer, without_controls
 from srlm.config import LocalEngineSection
-from srlm.engines.attention import decode_grouped
+from srlm.engines.attention import ONE_TOKEN, can_branch, decode_grouped
 from srlm.engines.base import Reply, Request, empty_conversation
+from srlm.engines.branches import Branches, branch_off
 from srlm.engines.sampling import sample
 from srlm.errors import PromptTooLong
 from srlm.memory import give_back_memory
@@ -28,6 +29,8 @@ from srlm.models import Model, device_of, load_weights
 from srlm.records import Finish, seed_for
 
 SHARED_AT_LEAST = 32
+FULL_ENOUGH = 7 / 8
+"""Rows that ended stay in the batch until the share of the others has fallen to this: moving costs, too."""
 
 
 class LocalEngine:
@@ -62,6 +65,7 @@ class LocalEngine:
         self._model = load_weights(path, self._section.dtype, trust_remote_code=trust)
         self._model.to(device_of(self._section.device)).eval()
         decode_grouped(self._model)
+        self._branches = can_branch(self._model)
         ends = self._model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
         self._ends = {end for end in [*ends, self._tokenizer.eos_token_id] if end is not None}
@@ -110,14 +114,21 @@ class LocalEngine:
 
     @torch.inference_mode()
     def _run(self, batch: "list[_Encoded]") -> Iterator[Reply]:
-        cache, logits, mask, positions = self._prefill([item.ids for item in batch])
+        read = self._prefill([item.ids for item in batch])
         rows: list[_Row] = []
         origins: list[int] = []
         for index, item in enumerate(batch):
-            probabilities = self._weigh(item, logits[index])
+            probabilities = self._weigh(item, read.logits[index])
             rows += [_Row(item.request, draw, len(item.ids), probabilities) for draw in range(item.request.n)]
             origins += [index] * item.request.n
-        yield from self._decode(rows, _State(cache, logits, mask, positions).select(origins))
+        if self._branches:
+            cache = branch_off(read.cache, read.mask, read.shared, [item.request.n for item in batch])
+            chosen = torch.tensor(origins, device=read.logits.device)
+            state = _State(cache, read.logits[chosen], ONE_TOKEN.to(chosen.device), read.positions[chosen])
+        else:
+            state = _State(read.cache, read.logits, read.mask, read.positions).select(origins)
+        del read  # what the branches do not hold can go
+        yield from self._decode(rows, state)
 
     def _weigh(self, item: "_Encoded", logits: Tensor) -> tuple[float, ...]:
         """Probability of each continuation, from the logits [vocabulary] after what all share."""
@@ -128,13 +139,12 @@ class LocalEngine:
             for place, token in enumerate(tokens):
                 before = tuple(tokens[:place])
                 if before not in after:
-                    after[before] = self._prefill([[*item.ids, *before]])[1][0].softmax(-1)
+                    after[before] = self._prefill([[*item.ids, *before]]).logits[0].softmax(-1)
                 probability *= float(after[before][token])
             found.append(probability)
         return otherwise(found, item.continuations)
 
-    def _prefill(self, prompts: list[list[int]]) -> tuple[Any, Tensor, Tensor, Tensor]:
-        """Cache, last logits [rows, vocabulary], mask [rows, length], next positions [rows, 1]."""
+    def _prefill(self, prompts: list[list[int]]) -> "_Read":
         from transformers import DynamicCache
 
         cache = DynamicCache(config=self._model.config)
@@ -156,7 +166,7 @@ class LocalEngine:
             use_cache=True,
             logits_to_keep=1,
         )
-        return cache, output.logits[:, -1].float(), mask, positions[:, -1:] + 1
+        return _Read(cache, output.logits[:, -1].float(), mask, positions[:, -1:] + 1, shared)
 
     def _read_shared(self, cache: Any, prompts: list[list[int]]) -> int:
         """Read once the tokens with which all prompts begin, such as a rubric; returns how many."""
@@ -173,9 +183,11 @@ class LocalEngine:
         return shared
 
     def _decode(self, rows: "list[_Row]", state: "_State") -> Iterator[Reply]:
+        places = list(range(len(rows)))  # where each row that goes on stands in the state
         while True:
             uniforms = [row.uniforms[len(row.tokens)] for row in rows]
-            tokens = sample(state.logits, [row.request for row in rows], uniforms)
+            logits = state.logits if len(places) == len(state.logits) else state.logits[places]
+            tokens = sample(logits, [row.request for row in rows], uniforms)
             finished = [self._take(row, token) for row, token in zip(rows, tokens, strict=True)]
             for row, finish in zip(rows, finished, strict=True):
                 if finish:
@@ -183,14 +195,20 @@ class LocalEngine:
             going = [index for index, finish in enumerate(finished) if not finish]
             if not going:
                 return
-            if len(going) < len(rows):
-                state = state.select(going)
-                rows = [rows[index] for index in going]
-            state = self._step(state, [row.tokens[-1] for row in rows])
+            rows, places = [rows[index] for index in going], [places[index] for index in going]
+            if len(places) <= FULL_ENOUGH * len(state.logits):
+                state, places = state.select(places), list(range(len(places)))
+            following = [self._tokenizer.pad_token_id] * len(state.logits)
+            for row, place in zip(rows, places, strict=True):
+                following[place] = row.tokens[-1]
+            state = self._step(state, following)
 
     def _step(self, state: "_State", tokens: list[int]) -> "_State":
-        ids = torch.tensor(tokens, device=state.mask.device)[:, None]
-        mask = torch.cat([state.mask, state.mask.new_ones(len(tokens), 1)], dim=1)
+        ids = torch.tensor(tokens, device=state.positions.device)[:, None]
+        branched = isinstance(state.cache, Branches)
+        mask = state.mask
+        if not branched:
+            mask = torch.cat([mask, mask.new_ones(len(tokens), 1)], dim=1)
         output = self._model(
             input_ids=ids,
             attention_mask=mask,
@@ -198,6 +216,8 @@ class LocalEngine:
             past_key_values=state.cache,
             use_cache=True,
         )
+        if branched:
+            state.cache.advance()
         return _State(state.cache, output.logits[:, -1].float(), mask, state.positions + 1)
 
     def _take(self, row: "_Row", token: int) -> Finish | None:
@@ -258,8 +278,24 @@ class _Row:
 
 
 @dataclass
+class _Read:
+    """What was read of some prompts: cache, last logits [prompts, vocabulary], mask [prompts, length], next
+    positions [prompts, 1], and how many tokens all of them begin with.
+    """
+
+    cache: Any
+    logits: Tensor
+    mask: Tensor
+    positions: Tensor
+    shared: int
+
+
+@dataclass
 class _State:
-    """What the model has seen of every row: cache, logits [rows, vocabulary], mask, positions."""
+    """What the model has seen of every row: cache, logits [rows, vocabulary], mask, positions [rows, 1].
+
+    The mask is [rows, length], or ONE_TOKEN for Branches.
+    """
 
     cache: Any
     logits: Tensor
@@ -267,8 +303,11 @@ class _State:
     positions: Tensor
 
     def select(self, indices: list[int]) -> "_State":
-        """The given rows, in that order, repeats allowed."""
-        chosen = torch.tensor(indices, device=self.mask.device)
+        """The given rows, in that order; repeats are allowed but for Branches."""
+        chosen = torch.tensor(indices, device=self.positions.device)
+        if isinstance(self.cache, Branches):
+            self.cache.select(chosen)
+            return _State(self.cache, self.logits[chosen], self.mask, self.positions[chosen])
         self.cache.batch_select_indices(chosen)
         return _State(self.cache, self.logits[chosen], self.mask[chosen], self.positions[chosen])
 
