@@ -49,7 +49,8 @@ def write(path, lines):
 
 
 def figures(folder):
-    return json.loads((Path(folder) / "figures.json").read_text())
+    (path,) = (path for path in Path(folder).glob("*.json") if path.stem not in {"run", "config"})
+    return json.loads(path.read_text())
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_head_to_head_asks_both_orders_and_keeps_everything(cli, tiny, other, pr
     assert result.exit_code == 0, result.output
     found = figures("out")["models"]["other"]["against"]["model"]
     compared = list(
-        read_records(tmp_path / "out/other/evaluation/head_to_head/comparisons.jsonl", Comparison)
+        read_records(tmp_path / "out/other/evaluation/head_to_head/comparisons_model.jsonl", Comparison)
     )
     assert len(compared) == 24
     assert {(one.first_id, one.second_id) for one in compared} == {
@@ -92,16 +93,17 @@ def test_a_stopped_evaluation_goes_on(cli, tiny, other, prompts, tmp_path):
     cli(*words, "whole")
     part = tmp_path / "part/other/evaluation/head_to_head"
     shutil.copytree(tmp_path / "whole", tmp_path / "part")
-    (part / "figures.json").unlink()
-    (part / "figures.step.json").unlink()
-    state = json.loads((part / "comparisons.step.json").read_text())
-    lines = (part / "comparisons.jsonl").read_bytes().splitlines(keepends=True)
+    for name in ("figures", "against_model"):
+        (part / f"{name}.json").unlink()
+        (part / f"{name}.step.json").unlink()
+    state = json.loads((part / "comparisons_model.step.json").read_text())
+    lines = (part / "comparisons_model.jsonl").read_bytes().splitlines(keepends=True)
     kept = b"".join(lines[:8])
     state.update(done=False, blocks=2, records=8, bytes=len(kept), progress=[8, 24])
-    (part / "comparisons.step.json").write_text(json.dumps(state))
-    (part / "comparisons.jsonl").write_bytes(kept + b"half a li")
+    (part / "comparisons_model.step.json").write_text(json.dumps(state))
+    (part / "comparisons_model.jsonl").write_bytes(kept + b"half a li")
     assert cli(*words, "part").exit_code == 0
-    assert (part / "comparisons.jsonl").read_bytes() == b"".join(lines)
+    assert (part / "comparisons_model.jsonl").read_bytes() == b"".join(lines)
     assert figures("part")["models"] == figures("whole")["models"]
 
 
@@ -353,13 +355,20 @@ def test_a_server_can_answer_and_one_that_dies_costs_nothing(cli, prompts, tmp_p
         (("diversity", "limt=3", "--model", "TINY", "--out", "out"), "limt: no such key"),
         (("ifeval", "--model", "TINY", "--out", "out"), "data: Field required"),
         (("head-to-head", "--model", "TINY", "--out", "out"), "add --judge"),
+        (("head-to-head", "--model", "TINY", "--judge", "TINY", "--out", "out"), "two contestants"),
+        (("diversity", "references=x", "--model", "TINY", "--out", "out"), "no contestant has that name"),
+        (("diversity", "name=../x", "--model", "TINY", "--out", "out"), "name: String should match"),
+        (("harness", "engine.kind=scripted", "tasks=x", "--model", "TINY", "--out", "out"), "kind=local"),
         (("ifeval", "data=nowhere.jsonl", "--model", "TINY", "--out", "out"), "cannot be read"),
         (("diversity", "--model", "TINY", "--model", "TINY", "--out", "out"), "would be called"),
         (
             ("diversity", "engine.kind=openai", "engine.model=m", "--model", "TINY", "--out", "o"),
             "of its own",
         ),
-        (("head-to-head", "--model", "TINY", "--judge", "nobody", "--out", "out"), "nobody"),
+        (
+            ("alpaca-eval", "baseline=b", "--model", "TINY", "--judge", "TINY", "--out", "out"),
+            "cannot be read",
+        ),
         (("harness", "tasks=nowhere.jsonl", "--model", "TINY", "--out", "out"), "cannot be read"),
     ],
 )
@@ -370,3 +379,92 @@ def test_bad_input_gets_three_parts(cli, tiny, words, said, monkeypatch):
     assert said in result.output
     assert "Why:" in result.output
     assert "What to do:" in result.output
+
+
+def test_who_could_not_be_asked_loses_whatever_the_judge_says(cli, tiny, tmp_path):
+    """A judge that likes silence best, and a prompt that only fits the other."""
+    texts = ["Name a bird.", "word " * 3000, "Name a fish."]
+    prompts = write(tmp_path / "prompts.jsonl", [{"prompt": text} for text in texts])
+    theirs = write(tmp_path / "theirs.jsonl", [{"prompt": text, "response": "A heron."} for text in texts])
+    words = ("eval", "head-to-head", f"prompts={prompts}", "engine.device=cpu", "max_tokens=4")
+    with serving() as server:
+        server.plan = lambda number, body: status(200, silence(body))
+        judge = (f"servers.j.base_url={server.url}", "servers.j.model=j", "--judge", "j")
+        result = cli(*words, *judge, "--model", tiny.path, "--answers", theirs, "--out", "out")
+        asked = len(server.bodies)
+    assert result.exit_code == 0, result.output
+    found = figures("out")["models"]["theirs"]["against"]["model"]
+    assert asked == 4
+    assert list(found["by_prompt"].values())[1] == "win"
+    assert found["prompts"] == 3
+    assert figures("out")["models"]["model"]["unanswered"] == 1
+
+
+def silence(body):
+    choice = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": "Verdict: tie"},
+    }
+    return {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+
+
+def test_a_question_too_long_counts_as_much_as_any_other(cli, tiny, tmp_path):
+    rows = [{"question": f"What is {n}?", "answer": f"#### {n}"} for n in range(3)]
+    rows.append({"question": "word " * 3000, "answer": "#### 1"})
+    data = write(tmp_path / "test.jsonl", rows)
+    words = ("eval", "gsm8k", f"data={data}", "samples=4", "temperature=1", "max_tokens=4")
+    assert cli(*words, "engine.device=cpu", "--model", tiny.path, "--out", "out").exit_code == 0
+    found = figures("out")["models"]["model"]
+    assert (found["solutions"], found["unanswered"]) == (16, 1)
+    assert set(found["pass_at"]) == {"1", "2", "4"}
+
+
+def test_other_references_are_judged_again(cli, tiny, tmp_path):
+    questions = write(tmp_path / "question.jsonl", QUESTIONS)
+    references = tmp_path / "reference.jsonl"
+    words = ("eval", "mt-bench", SCRIPTED, f"questions={questions}", f"references={references}")
+    words = (*words, "--judge", tiny.path, "--model", tiny.path, "--out", "out")
+    write(references, [{"question_id": 82, "choices": [{"turns": ["one", "two"]}]}])
+    assert cli(*words).exit_code == 0
+    write(references, [{"question_id": 82, "choices": [{"turns": ["one", "three"]}]}])
+    refused = cli(*words)
+    assert refused.exit_code == 2
+    assert "mt_bench/judgments" in refused.output
+
+
+def test_what_was_measured_and_by_whom_is_written_down(cli, tiny, other, prompts):
+    words = ("eval", "head-to-head", SCRIPTED, f"prompts={prompts}", "--model", tiny.path, "--model", other)
+    assert cli(*words, "--judge", tiny.path, "--out", "out").exit_code == 0
+    found = figures("out")
+    assert found["contestants"]["other"]["model"] == str(other)
+    assert found["contestants"]["other"]["digest"] != found["contestants"]["model"]["digest"]
+    assert found["judge"]["digest"] == tiny.digest
+    assert found["win_matrix"]["models"] == ["model", "other"]
+    assert "scipy" in found["made_with"]["packages"]
+
+
+def test_a_server_takes_part_beside_a_model(cli, tiny, prompts):
+    words = ("eval", "diversity", f"prompts={prompts}", "limit=2", "max_tokens=4", "engine.device=cpu")
+    with serving() as server:
+        given = (f"servers.big.base_url={server.url}", "servers.big.model=b", "--model", "big")
+        assert cli(*words, *given, "--model", tiny.path, "references=", "--out", "out").exit_code == 0
+    assert list(figures("out")["models"]) == ["big", "model"]
+    assert figures("out")["contestants"]["big"]["server"] == server.url
+
+
+def test_a_step_that_made_nothing_takes_another_server(cli, prompts):
+    words = ("eval", "diversity", f"prompts={prompts}", "engine.kind=openai", "engine.model=m")
+    words = (*words, "engine.max_retries=0", "--out", "out")
+    assert cli(*words, "engine.base_url=http://127.0.0.1:9/v1").exit_code == 2
+    with serving() as server:
+        assert cli(*words, f"engine.base_url={server.url}").exit_code == 0
+
+
+def test_a_loops_run_is_no_place_for_results(cli, tiny, prompts, tmp_path):
+    (tmp_path / "runs/mine/M1/model").mkdir(parents=True)
+    (tmp_path / "runs/mine/M1/sft.step.json").write_text("{}")
+    words = ("eval", "diversity", f"prompts={prompts}", "--model", tiny.path, "--out", "runs/mine")
+    refused = cli(*words)
+    assert refused.exit_code == 2
+    assert "a run of the loop" in refused.output

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from srlm.engines.scripted import ScriptedEngine
 from srlm.errors import DataError, RunChanged, TrainingError
+from srlm.evaluation.suites.tables import saved_figures
 from srlm.loop import run_loop, step_names
 from srlm.recipes import override
 from srlm.records import Example, Judgment, Pair, Prompt, Response
@@ -134,15 +135,16 @@ def test_suites_are_run_on_every_model_and_one_can_be_added_later(tiny_config, t
     data = tmp_path / "input.jsonl"
     task = {"key": 1, "prompt": "Say it.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
     data.write_text(json.dumps(task) + "\n")
-    first = [{"suite": "head_to_head", "rubric": "additive", "limit": 6}, {"suite": "diversity", "limit": 4}]
+    duel = {"suite": "head_to_head", "rubric": "additive", "labels": True, "limit": 6}
+    first = [duel, {"suite": "diversity", "limit": 4}]
     given = {"sft_baseline": True, "judge": {"model": str(tiny.path)}, "suites": first}
     config = override(tiny_config, ["iterations=2"], {"evaluation": given})
     with open_run(tmp_path / "run", config) as run:
         run_loop(config, run)
     names = ["SFT", "M0", "M1", "M2"]
     folders = {name: tmp_path / "run" / name / "evaluation" for name in names}
-    figures = json.loads((folders["M2"] / "head_to_head/figures.json").read_text())
-    assert list(figures["against"]) == names[:-1]
+    figures = saved_figures(folders["M2"] / "head_to_head/figures.json")
+    assert sorted(figures["against"]) == sorted(names[:-1])
     assert {found["prompts"] for found in figures["against"].values()} == {6}
     assert all((folder / "diversity/figures.json").exists() for folder in folders.values())
     watched = Counting()
@@ -153,7 +155,35 @@ def test_suites_are_run_on_every_model_and_one_can_be_added_later(tiny_config, t
     assert watched.made == [f"{name}/evaluation/ifeval/{part}" for name in names for part in PARTS]
     begun = {state["step"] for state in run_states(tmp_path / "run")}
     assert set(step_names(config, ranks_alone=False)) <= begun
-    assert "ifeval" in write_report(tmp_path / "run")[0].read_text()
+    shown = write_report(tmp_path / "run")[0].read_text()
+    assert "ifeval" in shown
+    assert "M2 against SFT" in shown
+
+
+def test_a_baseline_that_comes_later_meets_those_that_are_there(tiny_config, tiny, tmp_path):
+    suites = [{"suite": "head_to_head", "rubric": "additive", "limit": 4}]
+    given = {"judge": {"model": str(tiny.path)}, "suites": suites}
+    for baseline in (False, True):
+        watched = Counting()
+        config = override(tiny_config, ["iterations=1"], {"evaluation": {**given, "sft_baseline": baseline}})
+        with open_run(tmp_path / "run", config, progress=watched) as run:
+            run_loop(config, run)
+    assert {step.split("/")[0] for step in watched.made} == {"SFT", "M0", "M1"}
+    assert not [step for step in watched.made if step.endswith(("M1/sft", "M0/answers", "judgments"))][2:]
+    assert "M1/evaluation/head_to_head/against_SFT" in watched.made
+    assert "M1/evaluation/head_to_head/against_M0" not in watched.made
+
+
+def test_redo_of_a_suite_forgets_no_model(tiny_config, tiny, tmp_path):
+    suites = [{"suite": "diversity", "limit": 2}]
+    config = override(tiny_config, ["iterations=2"], {"evaluation": {"suites": suites}})
+    with open_run(tmp_path / "run", config) as run:
+        run_loop(config, run)
+    watched = Counting()
+    with open_run(tmp_path / "run", config, progress=watched, redo="M0/evaluation/diversity/answers") as run:
+        run_loop(config, run)
+    assert {step.split("/", 1)[1].split("/")[1] for step in watched.made} == {"diversity"}
+    assert {step.split("/")[0] for step in watched.made} == {"M0", "M1", "M2"}
 
 
 PARTS = ("answers", "figures")

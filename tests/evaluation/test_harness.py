@@ -32,10 +32,10 @@ def test_our_figure_is_the_harnesss_own(tiny, questions, tmp_path):
     words = ("eval", "harness", "engine.device=cpu", "--model", tiny.path, "--out", tmp_path / "out")
     result = run(*words, f"tasks={questions}", "limit=9", "fewshot=1")
     assert result.exit_code == 0, result.output
-    ours = json.loads((tmp_path / "out/figures.json").read_text())["models"]["model"]["tasks"]["numbers"]
+    ours = json.loads((tmp_path / "out/harness.json").read_text())["models"]["model"]["tasks"]["numbers"]
     command = [sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--model_args"]
     command += [f"pretrained={tiny.path},dtype=bfloat16", "--tasks", "numbers", "--device", "cpu"]
-    command += ["--include_path", str(tmp_path / "out/tasks"), "--limit", "9", "--num_fewshot", "1"]
+    command += ["--include_path", str(tmp_path / "out/tasks/harness"), "--limit", "9", "--num_fewshot", "1"]
     command += ["--batch_size", "8", "--output_path", str(tmp_path / "theirs")]
     subprocess.run(command, check=True, capture_output=True)
     (written,) = (tmp_path / "theirs").glob("**/results_*.json")
@@ -44,7 +44,7 @@ def test_our_figure_is_the_harnesss_own(tiny, questions, tmp_path):
     assert ours["metrics"]["acc_norm"]["value"] == theirs["acc_norm,none"]
     assert ours["metrics"]["acc"]["num"] == ours["items"] == 9
     assert ours["fewshot"] == 1
-    step = json.loads((tmp_path / "out/model/evaluation/harness/numbers.json").read_text())
+    step = json.loads((tmp_path / "out/model/evaluation/harness/task_numbers.json").read_text())
     assert len(step["samples"]["numbers"]) == 9
     assert sum(one["acc"] for one in step["samples"]["numbers"]) / 9 == theirs["acc,none"]
 

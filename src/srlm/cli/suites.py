@@ -1,8 +1,11 @@
 """``srlm eval SUITE``: what a recipe's list of suites runs each round, on any models and files of answers."""
 
+import hashlib
 import json
 import re
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +17,10 @@ from srlm.cli.options import check_named, found_model, open_out, own_config
 from srlm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from srlm.config import Config, Suite
+    from srlm.config import Config, OpenAIEngineSection, Suite
+    from srlm.evaluation.panel import Panel, Results
+    from srlm.evaluation.suites.asking import GivenAnswers
+    from srlm.models import Model
 
 SHORT = {
     "head_to_head": "Every two models on the same prompts, both orders.",
@@ -38,7 +44,7 @@ class SuiteCommand(click.Command):
             click.Option(
                 ["--model", "models"],
                 multiple=True,
-                help="runs/NAME/M1, a folder, a .gguf file, a hub id; may be repeated.",
+                help="runs/NAME/M1, a folder, a .gguf file, a hub id, a name in `servers`; may be repeated.",
             ),
             click.Option(
                 ["--answers"],
@@ -101,48 +107,122 @@ def run_suite(
     judge: str | None,
     out: Path,
 ) -> None:
-    """Measure models and answer files with one suite, print its table, and write figures.json."""
-    from srlm.engines.opening import resolve_others
+    """Measure models, servers and answer files with one suite, print its table, and write SUITE.json."""
+    from srlm.config import DiversitySuite
+    from srlm.engines.opening import resolve_roles
     from srlm.evaluation.panel import Panel
-    from srlm.evaluation.suites.asking import GivenAnswers
-    from srlm.evaluation.suites.tables import suite_table
+    from srlm.evaluation.suites.tables import suite_table, win_square
     from srlm.seeds import load_seed
     from srlm.store.files import write_atomically
 
-    config = suite_config(suite, settings, models, judge)
-    is_server = config.engine.kind == "openai" and not answers
-    if models or not answers:
-        check_named(config, models)
-    names = short_names([*models, *(path.name.split(".")[0] for path in answers)])
-    given = [GivenAnswers.read(path) for path in answers]
-    found = [found_model(config, reference, name) for reference, name in zip(models, names, strict=False)]
-    section = config.evaluation.suites[0]
+    _refuse_a_loops_run(out)
+    names = short_names([*models, *(path.name.split(".")[0] for path in answers)])[: len(models)]
+    config = suite_config(suite, settings, models, judge, names)
+    section, yardstick = config.evaluation.suites[0], config.evaluation.judge
+    contestants = _contestants(config, models, answers)
+    if suite == "head_to_head" and len(contestants) < 2:
+        raise ConfigError(
+            "srlm eval head-to-head",
+            "it needs two contestants at least",
+            "name more with --model or --answers; both may be repeated",
+        )
+    wanted = section.references if isinstance(section, DiversitySuite) else ()
+    if missing := set(wanted) - contestants.keys():
+        raise ConfigError(
+            f"references={','.join(sorted(missing))}",
+            f"no contestant has that name; they are {', '.join(contestants)}",
+            "name some of these, or none with references=",
+        )
     heldout = load_seed(config.data).heldout_prompts() if getattr(section, "prompts", "") == "builtin" else []
-    results = {}
+    others = resolve_roles(config, [yardstick.model] if section.judged else [])
     with open_out(out, config) as run:
-        panel = Panel(config, run, resolve_others(config), None, heldout)
-        for model in found:
-            results[model.name] = panel.measure(model)
-        for name, file in zip(names[len(models) :], given, strict=True):
-            results[name] = panel.measure_given(name, file)
-        if is_server:
-            name = short_names([config.engine.model])[0]  # type: ignore[union-attr]
-            results[name] = panel.measure_server(name)
+        panel = Panel(config, run, others, None, heldout)
+        results = {name: measure(panel)[section.title] for name, (measure, _) in contestants.items()}
         made_with = json.loads((out / "run.json").read_text("utf-8"))
     whole = {
         "suite": suite,
         "settings": section.model_dump(mode="json"),
-        "judge": config.evaluation.judge.model_dump(mode="json") if section.judged else None,
+        "judge": _described_judge(config, others) if section.judged else None,
         "made_with": made_with,
-        "models": {name: by_suite[section.title] for name, by_suite in results.items()},
+        "contestants": {name: who for name, (_, who) in contestants.items()},
+        "models": results,
     }
-    write_atomically(out / "figures.json", json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
-    click.echo(suite_table(suite, whole["models"]))
-    click.echo(f"\nAll figures: {out}/figures.json; every answer beside it.")
+    if suite == "head_to_head":
+        whole["win_matrix"] = win_square(results)
+    path = out / f"{suite}.json"
+    write_atomically(path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+    click.echo(suite_table(suite, results))
+    click.echo(f"\nAll figures: {path}; every answer beside it.")
+
+
+def _contestants(
+    config: "Config", models: tuple[str, ...], answers: tuple[Path, ...]
+) -> "dict[str, tuple[Callable[[Panel], Results], dict[str, str]]]":
+    """By name: how to measure a model, a server or a file of answers, and what it is."""
+    from srlm.config import OpenAIEngineSection
+    from srlm.evaluation.suites.asking import GivenAnswers
+
+    servers = dict(config.servers)
+    if isinstance(config.engine, OpenAIEngineSection) and not models:
+        models, servers[config.engine.model] = (config.engine.model,), config.engine
+    local = [one for one in models if one not in servers]
+    if local or not (models or answers):
+        check_named(config, local)
+    names = short_names([*models, *(path.name.split(".")[0] for path in answers)])
+    found: dict[str, tuple[Callable[[Panel], Results], dict[str, str]]] = {}
+    for name, reference in zip(names, models, strict=False):
+        if reference in servers:
+            server = servers[reference]
+            who = {"server": server.base_url, "model": server.model}
+            found[name] = (partial(_of_server, name, server), who)
+        else:
+            model = found_model(config, reference, name)
+            who = {"model": reference, "digest": model.digest}
+            found[name] = (partial(_of_model, model), who)
+    for name, path in zip(names[len(models) :], answers, strict=True):
+        given = GivenAnswers.read(path)
+        sha = hashlib.sha256(path.read_bytes()).hexdigest()
+        found[name] = (partial(_of_file, name, given), {"answers": str(path), "sha256": sha})
+    return found
+
+
+def _of_model(model: "Model", panel: "Panel") -> "Results":
+    return panel.measure(model)
+
+
+def _of_server(name: str, server: "OpenAIEngineSection", panel: "Panel") -> "Results":
+    return panel.measure_server(name, server)
+
+
+def _of_file(name: str, given: "GivenAnswers", panel: "Panel") -> "Results":
+    return panel.measure_given(name, given)
+
+
+def _described_judge(config: "Config", others: "Mapping[str, Model]") -> dict[str, Any]:
+    """How the judge was asked, and who it is."""
+    said = config.evaluation.judge.model_dump(mode="json")
+    name = config.evaluation.judge.model or ""
+    if name in config.servers:
+        return said | {"server": config.servers[name].base_url, "server_model": config.servers[name].model}
+    return said | {"digest": others[name].digest}
+
+
+def _refuse_a_loops_run(out: Path) -> None:
+    """The folder of a run of the loop has a config of its own, which would be overwritten."""
+    if any(out.glob("M*/*.step.json")) and any(out.glob("M*/model")):
+        raise ConfigError(
+            f"--out {out}",
+            "it is the folder of a run of the loop",
+            "name another folder, or add the suite to the recipe's evaluation.suites and run it again",
+        )
 
 
 def suite_config(
-    suite: str, settings: tuple[str, ...], models: tuple[str, ...], judge: str | None
+    suite: str,
+    settings: tuple[str, ...],
+    models: tuple[str, ...],
+    judge: str | None,
+    names: Sequence[str] = (),
 ) -> "Config":
     """The config of the first model's own run or of the defaults, with this suite alone.
 
@@ -153,12 +233,15 @@ def suite_config(
     own = [one for one in settings if "." not in one.partition("=")[0] and not one.startswith("seed=")]
     rest = [one for one in settings if one not in own]
     section = {"suite": suite, **parse_values(own)}
-    if suite == "diversity" and models:
-        section.setdefault("references", short_names([*models])[:1])  # there is no M0 by that name here
+    if suite == "diversity":  # there need not be an M0 by that name here
+        section.setdefault("references", names[:1])
     given: dict[str, Any] = {"suites": [section]}
     if judge:
         given["judge"] = {"model": judge}
     base = own_config(models[0]) if models else None
+    if base:
+        asked = f", judge {base.evaluation.judge.model}" if base.evaluation.judge.model and not judge else ""
+        click.echo(f"Settings of the run of {models[0]}: engine, seed{asked}.", err=True)
     try:
         return override(base, rest, {"evaluation": given})
     except ConfigError as error:
@@ -175,7 +258,7 @@ def short_names(references: list[str]) -> list[str]:
     last = [Path(one).name or one for one in references]
     twice = {name for name, num in Counter(last).items() if num > 1}
     full = [one if name in twice else name for one, name in zip(references, last, strict=True)]
-    names = [re.sub(r"[^\w.-]+", "_", name).strip("_.") or "model" for name in full]
+    names = [re.sub(r"[^\w.-]+", "_", name).strip("_.")[-100:] or "model" for name in full]
     if same := [name for name, num in Counter(names).items() if num > 1]:
         raise ConfigError(
             f"{', '.join(references)}",

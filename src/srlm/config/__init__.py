@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from srlm.config.base import Device, Dtype, Names, Sampling, Section
 from srlm.config.engines import EngineSection, LocalEngineSection, OpenAIEngineSection, ScriptedEngineSection
@@ -99,6 +99,16 @@ class Config(Section):
             raise ValueError(f"{bad[0]!r} is no name for a server: use letters, digits, _ and -")
         return value
 
+    @model_validator(mode="after")
+    def _the_harness_has_a_model(self) -> "Config":
+        harness = [one.title for one in self.evaluation.suites if isinstance(one, HarnessSuite)]
+        if harness and self.engine.kind != "local":
+            raise ValueError(
+                f"suite {harness[0]} needs engine.kind=local: the harness loads the model itself; for a "
+                "server, run lm_eval with its local-completions model"
+            )
+        return self
+
 
 def section_types() -> dict[str, type[Section]]:
     """Every kind of section by its dotted place, for the generated documentation."""
@@ -141,8 +151,11 @@ def sections_of(config: "Config") -> dict[str, BaseModel]:
 
 
 def decisive(section: BaseModel) -> dict[str, Any]:
-    """The values that decide what a step makes: all but those that only trade memory and time."""
-    return section.model_dump(mode="json", exclude=set(RESOURCES))
+    """The values that decide what a step makes: all but those that only trade memory and time.
+
+    What a suite does with the answers (`Suite.beside`) is an input to its later steps, not to the answers.
+    """
+    return section.model_dump(mode="json", exclude={*RESOURCES, *getattr(section, "beside", ())})
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

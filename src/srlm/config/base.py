@@ -9,6 +9,8 @@ Dtype = Literal["float32", "bfloat16"]
 
 
 def _commas_make_a_list(value: object) -> object:
+    if value is None:  # nothing after the = of an override
+        return ()
     return tuple(value.split(",")) if isinstance(value, str) else value
 
 

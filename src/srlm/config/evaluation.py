@@ -24,6 +24,9 @@ class YardstickSection(Judging):
     temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token")
     max_tokens: int = Field(512, ge=1, description="must fit the reasons and the verdict after them")
     samples: int = Field(1, ge=1, description="judgments a response, averaged (`mt_bench`)")
+    retries: int = Field(
+        0, ge=0, description="times an unreadable grade is asked for again: needs a temperature (`mt_bench`)"
+    )
     justify: bool = Field(
         True,
         description="false: the verdict at once, from the probabilities of its words; engines must give them",
@@ -39,9 +42,12 @@ class Suite(Section):
     """What every suite has."""
 
     judged: ClassVar[bool] = False
+    beside: ClassVar[tuple[str, ...]] = ("name",)
 
     suite: str
-    name: str = Field("", description="its folder in a run; empty: the name of the suite")
+    name: str = Field(
+        "", pattern=r"^[A-Za-z0-9_-]*$", description="its folder in a run; empty: the name of the suite"
+    )
     limit: int | None = Field(None, ge=1, description="so many items, spread evenly over all; empty: all")
 
     @property
@@ -60,6 +66,7 @@ class HeadToHeadSuite(AnsweredSuite):
     """Every two models on the same prompts, both orders (section 3.1.1; 256 prompts in the paper)."""
 
     judged: ClassVar[bool] = True
+    beside: ClassVar[tuple[str, ...]] = ("name", "rubric", "labels")
 
     suite: Literal["head_to_head"] = "head_to_head"
     prompts: str = Field(
@@ -79,6 +86,7 @@ class AlpacaEvalSuite(AnsweredSuite):
     """AlpacaEval 2: win rate against a baseline's answers, and at equal length (section 3.1.1)."""
 
     judged: ClassVar[bool] = True
+    beside: ClassVar[tuple[str, ...]] = ("name", "rubric", "labels", "difficulty", "regularisation")
 
     suite: Literal["alpaca_eval"] = "alpaca_eval"
     baseline: str = Field(..., description="file of the baseline's answers: `instruction`, `output`")
@@ -99,6 +107,7 @@ class MTBenchSuite(AnsweredSuite):
     """MT-Bench: two turns, each graded 1 to 10 (section 3.1.1)."""
 
     judged: ClassVar[bool] = True
+    beside: ClassVar[tuple[str, ...]] = ("name", "rubric", "references")
 
     suite: Literal["mt_bench"] = "mt_bench"
     questions: str = Field(..., description="MT-Bench's question.jsonl")
@@ -140,6 +149,8 @@ class GSM8KSuite(AnsweredSuite):
 class HarnessSuite(Suite):
     """Tasks of lm-evaluation-harness: its names (arc_challenge, hellaswag, mmlu ...) or local files."""
 
+    beside: ClassVar[tuple[str, ...]] = ("name", "tasks", "batch_size")
+
     suite: Literal["harness"] = "harness"
     tasks: Names = Field(
         ...,
@@ -156,6 +167,8 @@ class HarnessSuite(Suite):
 
 class DiversitySuite(AnsweredSuite):
     """How varied answers are, and how far the model has moved (KL) from earlier ones; no judge."""
+
+    beside: ClassVar[tuple[str, ...]] = ("name", "references")
 
     suite: Literal["diversity"] = "diversity"
     prompts: str = Field(

@@ -1,6 +1,6 @@
 """From a config section and a model to an engine; from a role's name to the engine that plays it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from srlm.config import Config, EngineSection, LocalEngineSection, ModelSection, OpenAIEngineSection
@@ -40,12 +40,13 @@ def open_engine(section: EngineSection, model: Model | None) -> Iterator[Engine]
 
 
 def resolve_others(config: Config) -> dict[str, Model]:
-    """The models that have a role besides the one in training, found before any work begins.
+    """The models that have a role besides the one in training, found before any work begins."""
+    return resolve_roles(config, (config.prompts.writer, config.judge.judge, config.evaluation.judge.model))
 
-    The names in `servers` are no models and are left out.
-    """
+
+def resolve_roles(config: Config, roles: Iterable[str | None]) -> dict[str, Model]:
+    """The models of some roles by their names; the names in `servers` are no models and are left out."""
     trust = config.model.trust_remote_code
-    roles = (config.prompts.writer, config.judge.judge, config.evaluation.judge.model)
     names = [name for name in dict.fromkeys(roles) if name and name not in config.servers]
     return {name: resolve(ModelSection(name=name, trust_remote_code=trust), name=name) for name in names}
 

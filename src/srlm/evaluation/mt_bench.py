@@ -97,7 +97,7 @@ def read_categories(path: Path) -> dict[int, str]:
     def category(value: Mapping[str, Any]) -> tuple[int, str]:
         if not isinstance(value.get("category"), str):
             raise Bad("category is not a text")
-        return _whole(value, "question_id"), value["category"]
+        return _whole(value, "question_id"), shown(value["category"])
 
     found, faults = _sorted(path, category)
     twice = len(found) - len(dict(found))
@@ -126,11 +126,11 @@ def read_questions(path: Path) -> list[Question]:
         turns = value.get("turns")
         if not isinstance(value.get("category"), str):
             raise Bad("category is not a text")
-        if not isinstance(turns, list) or not turns:
-            raise Bad("turns is not a list of texts")
+        if not isinstance(turns, list) or len(turns) not in (1, 2):
+            raise Bad("turns is not a list of one or two texts")
         if not all(isinstance(text, str) and text.strip() for text in turns):
             raise Bad("a turn is empty or not a text")
-        return Question(_whole(value, "question_id"), value["category"], tuple(turns))
+        return Question(_whole(value, "question_id"), shown(value["category"]), tuple(turns))
 
     found, faults = _sorted(path, question)
     twice = len(found) - len({one.number for one in found})
@@ -316,7 +316,7 @@ def _grade(value: Mapping[str, Any]) -> tuple[str, Grade]:
     if score is not None and score != UNREADABLE and not 1 <= score <= 10:
         raise Bad("score is not from 1 to 10", shown(repr(score)))
     readable = None if score in (None, UNREADABLE) else float(score)
-    return value["model"], Grade(_whole(value, "question_id"), turn, readable)
+    return shown(value["model"], 200), Grade(_whole(value, "question_id"), turn, readable)
 
 
 def _whole(value: Mapping[str, Any], name: str) -> int:

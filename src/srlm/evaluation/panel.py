@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from srlm.config import Config
+from srlm.config import Config, OpenAIEngineSection
 from srlm.engines.opening import open_engine, open_named, open_roles
 from srlm.evaluation.heldout import heldout_loss, measure
 from srlm.evaluation.suites.asking import Contestant, GivenAnswers, Place
@@ -75,9 +75,9 @@ class Panel:
         with open_engine(self._config.engine, model) as engine:
             return self._measure(Contestant(model.name, model, engine))
 
-    def measure_server(self, name: str) -> Results:
-        """The same for the server of `engine`, which has a model of its own."""
-        with open_engine(self._config.engine, None) as engine:
+    def measure_server(self, name: str, section: OpenAIEngineSection) -> Results:
+        """The same for a server, which has a model of its own."""
+        with open_engine(section, None) as engine:
             return self._measure(Contestant(name, None, engine))
 
     def measure_given(self, name: str, given: GivenAnswers) -> Results:
@@ -94,11 +94,19 @@ class Panel:
             name = self._config.evaluation.judge.model
             if name and any(bench.section.judged for bench in self._benches.values()):
                 judge = stack.enter_context(open_named(self._config, name, self._others))
-            help_ = Help(self._config, judge, self._models)
             findings = {
-                title: bench.examine(places[title], who, answers[title], help_)
+                title: bench.examine(
+                    places[title], who, answers[title], Help(self._config, judge, self._models)
+                )
                 for title, bench in self._benches.items()
+                if bench.section.judged
             }
+        without = Help(self._config, None, self._models)  # by now the judge has given its memory back
+        findings |= {
+            title: bench.examine(places[title], who, answers[title], without)
+            for title, bench in self._benches.items()
+            if not bench.section.judged
+        }
         return {
             title: bench.figures(places[title], who, answers[title], findings[title])
             for title, bench in self._benches.items()

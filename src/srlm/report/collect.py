@@ -1,13 +1,14 @@
 """Read a run's folder into plain data for the page; works on unfinished runs too."""
 
 import json
+import re
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from srlm.config import flatten
-from srlm.evaluation.suites.tables import suite_table
+from srlm.evaluation.suites.tables import saved_figures, suite_table
 from srlm.records import Pair
 from srlm.store.jsonl import read_records
 from srlm.store.run import run_states
@@ -83,7 +84,8 @@ def collect(folder: Path) -> Page:
     done = {state["step"]: state for state in states if state["done"]}
     outcome = folder / "outcome.json"
     verdict = json.loads(outcome.read_text("utf-8"))["verdict"] if outcome.exists() else _unfinished(states)
-    names = sorted({step.split("/")[0] for step in done}, key=_in_order)
+    named = {step.split("/")[0] for step in done}
+    names = sorted((name for name in named if re.fullmatch(r"SFT|M\d+", name)), key=_in_order)
     models = [
         ModelRow(name, _json(folder / name / "evaluation/figures.json"))
         for name in names
@@ -113,7 +115,8 @@ def suite_tables(
     for suite in suites:
         title = suite["name"] or suite["suite"]
         steps = {name: f"{name}/evaluation/{title}/figures" for name in names}
-        results = {name: _json(folder / f"{step}.json") for name, step in steps.items() if step in done}
+        found = {name: folder / f"{step}.json" for name, step in steps.items() if step in done}
+        results = {name: saved_figures(path) for name, path in found.items()}
         if results:
             tables[title] = suite_table(suite["suite"], results)
     return tables

@@ -9,7 +9,21 @@ from typing import Any
 
 from srlm import __version__
 
-PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "rapidfuzz", "pydantic", "gguf")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "peft",
+    "numpy",
+    "scipy",
+    "rapidfuzz",
+    "pydantic",
+    "gguf",
+    "sacrebleu",
+    "langdetect",
+    "lm_eval",
+    "datasets",
+)
 
 
 def describe_machine() -> dict[str, Any]:

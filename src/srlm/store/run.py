@@ -106,10 +106,16 @@ class Run:
         name, trust = step.split("/", maxsplit=1)[0], self.config.model.trust_remote_code
         return Model(name, target, state["digest"], trust)
 
-    def result(self, step: str, measure: Callable[..., dict[str, Any]], *inputs: object) -> dict[str, Any]:
-        """The figures that ``measure(*inputs)`` returns, kept as JSON."""
+    def result(
+        self,
+        step: str,
+        measure: Callable[..., dict[str, Any]],
+        *inputs: object,
+        section: BaseModel | None = None,
+    ) -> dict[str, Any]:
+        """The figures that ``measure(*inputs)`` returns, kept as JSON; `section` decides over them, too."""
         path = self.folder / f"{step}.json"
-        state = self._begin(step, None, inputs)
+        state = self._begin(step, section, inputs)
         if not state["done"]:
             seconds = _clock(state["seconds"])
             self.progress.begin(step, 0, 0)
@@ -165,7 +171,9 @@ class Run:
         given = _given(self.config, section, inputs)
         state = self._state(step)
         if state and state["given"] != given:
-            raise _changed(self.folder, step, state["given"], given)
+            if _has_begun(state):
+                raise _changed(self.folder, step, state["given"], given)
+            state = state | {"given": given}
         if not state:
             state = {"step": step, "number": len(list(_states(self.folder))), "done": False, "skipped": False}
             state |= {"given": given, "blocks": 0, "records": 0, "bytes": 0, "counts": {}, "progress": [0, 0]}
@@ -199,7 +207,7 @@ def open_run(
 ) -> Iterator[Run]:
     """A run that this process alone may write, new or continued.
 
-    `redo` forgets a step and all that were begun after it. Raises RunLocked when another process
+    `redo` forgets a step and all that rest on it. Raises RunLocked when another process
     holds the run, RunChanged when a config key or the version differs from what finished steps used.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -226,14 +234,32 @@ def open_run(
 
 
 def _from(folder: Path, step: str) -> list[State]:
-    """The states of a step and of every step begun after it, the last first; raises RunError."""
+    """The states of a step and of all begun after it that rest on it, the last first; raises RunError."""
     states = sorted(_states(folder), key=lambda state: state["number"])
     names = [state["step"] for state in states]
     if step not in names:
         raise RunError(
             f"--redo {step}", f"{folder} has no such step", f"take one of {', '.join(names) or 'none yet'}"
         )
-    return states[names.index(step) :][::-1]
+    after = states[names.index(step) :]
+    return [state for state in after if _rests_on(state["step"], step)][::-1]
+
+
+def _rests_on(other: str, step: str) -> bool:
+    """Whether a later step is to be made again with `step`: no training rests on an evaluation."""
+    if "/evaluation/" not in step and not step.startswith("prompts/"):
+        return True
+    return _suite_of(other) == _suite_of(step)
+
+
+def _suite_of(step: str) -> str:
+    """The suite that a step belongs to, or the model whose held-out figures it is a part of."""
+    first, *rest = step.split("/")
+    if first == "prompts":
+        return f"suite {rest[0]}"
+    if len(rest) == 3 and rest[0] == "evaluation":
+        return f"suite {rest[1]}"
+    return f"model {first}" if rest[0] == "evaluation" else ""
 
 
 def _forget(folder: Path, states: list[State]) -> None:
@@ -322,6 +348,11 @@ def _spent(inputs: tuple[object, ...]) -> Counter[str]:
     return total
 
 
+def _has_begun(state: State) -> bool:
+    """Whether a step has made anything that other values would not have made."""
+    return bool(state["done"] or state["blocks"] or state["step"].endswith(("/sft", "/dpo")))
+
+
 def _refuse_changes(folder: Path, config: Config, begun: list[State]) -> None:
     """Compare with what the begun steps were given, before any work starts."""
     path = folder / "run.json"
@@ -336,7 +367,7 @@ def _refuse_changes(folder: Path, config: Config, begun: list[State]) -> None:
         )
     now: dict[str, Any] = {"seed": config.seed}
     now |= {name: decisive(value) for name, value in sections_of(config).items()}
-    for state in begun:
+    for state in filter(_has_begun, begun):
         # A suite that is no longer asked for leaves its figures as they are.
         given = {key: value for key, value in state["given"].items() if key in now}
         if any(now[key] != value for key, value in given.items()):
@@ -355,8 +386,9 @@ def _changed(folder: Path, step: str, before: dict[str, Any], after: dict[str, A
     return RunChanged(
         f"run {folder}, step {step}",
         "it was made with other values: " + "; ".join(what),
-        "set them back, start another run with --name, or remake this step and all after it "
-        f"with --redo {step}",
+        "set them back, start another run with --name, or remake this step and all that rest on it "
+        f"with --redo {step}"
+        + ("; or give the suite another `name`" if _suite_of(step).startswith("suite") else ""),
     )
 
 

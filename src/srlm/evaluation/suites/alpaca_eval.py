@@ -14,7 +14,7 @@ from srlm.evaluation.alpaca import (
     read_regularisation,
 )
 from srlm.evaluation.fine_grained import by_label
-from srlm.evaluation.head_to_head import both_orders, couples_of
+from srlm.evaluation.head_to_head import couples_of
 from srlm.evaluation.heldout import answer_shape
 from srlm.evaluation.suites.asking import (
     Answers,
@@ -26,7 +26,7 @@ from srlm.evaluation.suites.asking import (
     spread,
 )
 from srlm.evaluation.suites.bench import Help
-from srlm.evaluation.suites.verdicts import Findings, Verdicts, prompt_labels
+from srlm.evaluation.suites.verdicts import Findings, Verdicts, prompt_labels, to_judge
 from srlm.judging.rubric import load_rubric
 from srlm.records import Comparison, Judgment, Prompt, Response
 from srlm.seeds.source import Fault
@@ -63,12 +63,16 @@ class AlpacaEval:
         labels = prompt_labels(at, help_, self.prompts) if self.section.labels else None
         yardstick, judging = help_.config.evaluation.judge, (help_.the_judge(), self.rubric)
         if self.rubric.compares:
-            couples = both_orders(couples_of(answers, self.baseline))
-            asked = (Comparison, compare, yardstick, *judging, couples)
+            asked = (Comparison, compare, yardstick, *judging, to_judge(answers, self.baseline))
             return Findings(labels, at.run.records(at.step("comparisons"), *asked))
-        both = [(f"prompts/{at.suite}/baseline_judgments", self.baseline), (at.step("judgments"), answers)]
-        found = [at.run.records(step, Judgment, judge, yardstick, *judging, said) for step, said in both]
-        return Findings(labels, judged={"baseline": found[0], who.name: found[1]})
+        both = {
+            f"prompts/{at.suite}/baseline_judgments": self.baseline,
+            at.step("judgments"): answers.asked(),
+        }
+        theirs, ours = (
+            at.run.records(step, Judgment, judge, yardstick, *judging, said) for step, said in both.items()
+        )
+        return Findings(labels, judged={"baseline": theirs, who.name: ours})
 
     def figures(self, at: Place, who: Contestant, answers: Answers, findings: Findings) -> dict[str, Any]:
         given = (answers, self.baseline, findings.verdicts(), findings.labels, at.run.config.seed)
@@ -82,7 +86,7 @@ class AlpacaEval:
         figures = alpaca_eval(annotations, self.difficulty, self.regularisation, seed)
         figures |= {
             "unreadable": len(annotations.faults),
-            "unanswered": answers.unanswered,
+            "unanswered": len(answers.unanswered),
             "answers": answer_shape(list(answers)),
         }
         if labels is not None:

@@ -9,7 +9,7 @@ from srlm.config import AnsweredSuite
 from srlm.engines.base import Engine
 from srlm.errors import DataError
 from srlm.models import Model
-from srlm.records import Prompt, Response, content_id
+from srlm.records import Finish, Prompt, Response, content_id
 from srlm.seeds.answers import NAMES
 from srlm.seeds.source import Bad, Source, as_object, in_lines, is_unicode, kind_of, listed, shown
 from srlm.stages.responses import respond
@@ -43,20 +43,28 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Answers:
-    """One or more answers to every prompt; a prompt that could not be asked has an empty one."""
+    """One or more answers to every prompt; a prompt that could not be asked has empty ones, which lose."""
 
     items: Sequence[Response]
-    unanswered: int = 0
+    unanswered: frozenset[str] = frozenset()
 
     @property
     def digest(self) -> str:
-        return content_id("answers", [[item.id, item.prompt_id] for item in self.items])
+        return content_id(
+            "answers",
+            [[item.id, item.prompt_id, item.prompt] for item in self.items],
+            sorted(self.unanswered),
+        )
 
     def __iter__(self) -> Iterator[Response]:
         return iter(self.items)
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def asked(self) -> "Answers":
+        """Those that somebody wrote."""
+        return Answers([item for item in self.items if item.prompt_id not in self.unanswered])
 
     def by_prompt(self) -> dict[str, str]:
         """The first answer to each prompt, by the prompt's text."""
@@ -145,20 +153,21 @@ def answers_of(place: Place, section: AnsweredSuite, who: Contestant, prompts: S
     if who.given:
         return given_answers(who.given, prompts)
     made = place.run.records(place.step("answers"), Response, respond, section, who.engine, asked)
-    return complete(prompts, made)
+    return complete(prompts, made, section.samples)
 
 
-def complete(prompts: Iterable[Prompt], made: Iterable[Response]) -> Answers:
-    """All answers; a prompt without one (too long for the context) gets an empty one, and is counted."""
+def complete(prompts: Iterable[Prompt], made: Iterable[Response], samples: int = 1) -> Answers:
+    """All answers; a prompt without any (too long for the context) gets `samples` empty ones, counted."""
     found: dict[str, list[Response]] = {}
     for response in made:
         found.setdefault(response.prompt_id, []).append(response)
     items = [
         response
         for prompt in prompts
-        for response in found.get(prompt.id) or [as_response(prompt, "", finish_early=True)]
+        for response in found.get(prompt.id)
+        or [as_response(prompt, "", draw=draw, finish="length") for draw in range(samples)]
     ]
-    return Answers(items, unanswered=sum(prompt.id not in found for prompt in prompts))
+    return Answers(items, unanswered=frozenset(prompt.id for prompt in prompts if prompt.id not in found))
 
 
 def given_answers(given: GivenAnswers, prompts: Sequence[Prompt]) -> Answers:
@@ -174,16 +183,16 @@ def given_answers(given: GivenAnswers, prompts: Sequence[Prompt]) -> Answers:
     return Answers([as_response(prompt, given.texts[prompt.text]) for prompt in prompts])
 
 
-def as_response(prompt: Prompt, text: str, *, finish_early: bool = False) -> Response:
+def as_response(prompt: Prompt, text: str, *, draw: int = 0, finish: Finish = "stop") -> Response:
     """A text as the response to a prompt."""
     return Response(
-        id=content_id("answer", prompt.id, text),
+        id=content_id("answer", prompt.id, draw, text),
         prompt_id=prompt.id,
         prompt=prompt.text,
-        draw=0,
+        draw=draw,
         text=text,
         num_tokens=0,
-        finish="length" if finish_early else "stop",
+        finish=finish,
     )
 
 

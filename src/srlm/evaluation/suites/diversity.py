@@ -66,4 +66,4 @@ class Diversity:
 
 def _measure(answers: Answers, divergences: Divergences, seed: int) -> dict[str, Any]:
     figures = diversity_figures(list(answers), divergences.by_reference, seed)
-    return figures | {"unanswered": answers.unanswered}
+    return figures | {"unanswered": len(answers.unanswered)}

@@ -1,7 +1,10 @@
 """Tasks of lm-evaluation-harness, by its own code on our model: our figure is its figure."""
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +32,8 @@ class Task:
 
     @property
     def digest(self) -> str:
-        text = self.file.read_text("utf-8") if self.file and not self.questions else ""
-        return content_id("task", self.name, self.form, text, [asdict(one) for one in self.questions])
+        texts = _texts_of(self.file) if self.file and not self.questions else []
+        return content_id("task", self.name, self.form, texts, [asdict(one) for one in self.questions])
 
 
 @dataclass
@@ -72,7 +75,12 @@ class Harness:
             )
         return {
             task.name: at.run.result(
-                at.step(task.name), _evaluate, self.section, engine, who.model, task, _At(at)
+                at.step(f"task_{task.name}"),
+                partial(_evaluate, self.section, at),
+                who.model,
+                task,
+                (engine.dtype, engine.device),
+                section=self.section,
             )
             for task in self.tasks
         }
@@ -82,16 +90,12 @@ class Harness:
         return at.run.result(at.step("figures"), lambda tasks, _: {"tasks": tasks}, rows, len(rows))
 
 
-@dataclass(frozen=True)
-class _At:
-    """Where task files are written; not a part of what a step is given."""
-
-    place: Place
-    digest: str = "tasks"
-
-    @property
-    def folder(self) -> Path:
-        return self.place.run.folder / "tasks"
+def _texts_of(file: Path) -> list[str]:
+    """A task file, and the SHA-256 of every file that lies where a word of it says."""
+    text = file.read_text("utf-8")
+    words = (word.strip("\"',[]{}") for word in text.split())
+    data = (path for word in words if (path := Path(word)).suffix and path.is_file())
+    return [text, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in data)]
 
 
 def _task(name: str) -> Task:
@@ -102,32 +106,33 @@ def _task(name: str) -> Task:
         return Task(path.stem, path)
     if path.suffix in FILES:
         questions, form = read_questions(path)
-        return Task(path.name.split(".")[0], path, tuple(questions), form)
+        return Task(re.sub(r"[^\w-]+", "_", path.name.split(".")[0]), path, tuple(questions), form)
     return Task(name)
 
 
 def _evaluate(
-    section: HarnessSuite, engine: LocalEngineSection, model: Model, task: Task, at: _At
+    section: HarnessSuite, at: Place, model: Model, task: Task, loaded: tuple[str, str]
 ) -> dict[str, Any]:
     """What the harness found: by task and metric the value with its interval, and every single answer."""
-    file = write_task(at.folder, task.name, task.questions, task.form) if task.questions else task.file
+    folder = at.run.folder / "tasks" / at.suite
+    file = write_task(folder, task.name, task.questions, task.form) if task.questions else task.file
     found = ask_harness(
         {
             "task": task.name,
             "include_path": str(file.parent.resolve()) if file else None,
             "model_args": {
                 "pretrained": str(model.path.resolve()),
-                "dtype": engine.dtype,
+                "dtype": loaded[0],
                 "use_safetensors": True,
                 "trust_remote_code": model.trust_remote_code,
             },
             "fewshot": section.fewshot,
             "batch_size": section.batch_size,
-            "device": engine.device,
+            "device": loaded[1],
             "limit": section.limit,
             "chat_template": section.chat_template,
         },
-        at.folder / f"{at.place.model}.{task.name}.log",
+        folder / f"{at.model}.{task.name}.log",
     )
     samples = found["samples"]
     return {

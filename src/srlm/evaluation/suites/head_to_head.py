@@ -1,6 +1,6 @@
 """Every model against all that came before it, on the same prompts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -8,22 +8,20 @@ from typing import Any
 
 from srlm.config import HeadToHeadSuite
 from srlm.evaluation.fine_grained import by_label
-from srlm.evaluation.head_to_head import (
-    both_orders,
-    couples_of,
-    head_to_head,
-)
+from srlm.evaluation.head_to_head import couples_of, head_to_head
 from srlm.evaluation.heldout import answer_shape
 from srlm.evaluation.suites.asking import Answers, Contestant, Place, answers_of, read_prompts, spread
 from srlm.evaluation.suites.bench import Help
-from srlm.evaluation.suites.verdicts import Findings, Verdicts, prompt_labels
+from srlm.evaluation.suites.verdicts import Findings, Verdicts, prompt_labels, to_judge
 from srlm.judging.rubric import Rubric, load_rubric
-from srlm.records import Comparison, Judgment, Label, Prompt, content_id
-from srlm.stages.comparisons import Couples, compare
+from srlm.records import Comparison, Judgment, Label, Prompt
+from srlm.stages.comparisons import compare
 from srlm.stages.judgments import judge
 from srlm.store.jsonl import Records
 
 VALUE = {"win": 1.0, "tie": 0.5, "loss": 0.0}
+AGAINST = "against_"
+"""Begins the name of a match's step."""
 
 
 @dataclass
@@ -47,59 +45,63 @@ class HeadToHead:
     def answer(self, at: Place, who: Contestant) -> Answers:
         return answers_of(at, self.section, who, self.prompts)
 
-    def examine(self, at: Place, who: Contestant, answers: Answers, help_: Help) -> Findings:
-        yardstick = help_.config.evaluation.judge
+    def examine(self, at: Place, who: Contestant, answers: Answers, help_: Help) -> dict[str, Findings]:
+        """What the judge said, by opponent: a step each, so that one who comes later changes nothing."""
+        yardstick, judging = help_.config.evaluation.judge, (help_.the_judge(), self.rubric)
         labels = prompt_labels(at, help_, self.prompts) if self.section.labels else None
         if not self.rubric.compares:
-            given = (help_.the_judge(), self.rubric, answers)
-            found = at.run.records(at.step("judgments"), Judgment, judge, yardstick, *given)
-            self.judged[who.name] = found
-            return Findings(labels, judged=dict(self.judged))
-        couples = [
-            couple for other in self.seen.values() for couple in both_orders(couples_of(answers, other))
-        ]
-        if not couples:
-            return Findings(labels)
-        once = Couples(list({(one.id, other.id): (one, other) for one, other in couples}.values()))
-        asked = (help_.the_judge(), self.rubric, once)
-        comparisons = at.run.records(at.step("comparisons"), Comparison, compare, yardstick, *asked)
-        return Findings(labels, comparisons)
+            step = at.step("judgments")
+            mine = at.run.records(step, Judgment, judge, yardstick, *judging, answers.asked())
+            self.judged[who.name] = mine
+            return {
+                name: Findings(labels, judged={name: self.judged[name], who.name: mine}) for name in self.seen
+            }
+        found = {}
+        for name, theirs in self.seen.items():
+            step = at.step(f"comparisons_{name}")
+            asked = (*judging, to_judge(answers, theirs))
+            compared = at.run.records(step, Comparison, compare, yardstick, *asked)
+            found[name] = Findings(labels, compared)
+        return found
 
-    def figures(self, at: Place, who: Contestant, answers: Answers, findings: Findings) -> dict[str, Any]:
-        before = dict(self.seen)
+    def figures(
+        self, at: Place, who: Contestant, answers: Answers, findings: dict[str, Findings]
+    ) -> dict[str, Any]:
+        """The answers' own figures, and the match `against` each who came before."""
+        measured = partial(match, seed=at.run.config.seed)
+        against = {
+            name: at.run.result(
+                at.step(f"{AGAINST}{name}"),
+                measured,
+                (who.name, name),
+                answers,
+                self.seen[name],
+                found.verdicts(),
+                found.labels,
+            )
+            for name, found in findings.items()
+        }
         self.seen[who.name] = answers
-        measured = partial(measure, seed=at.run.config.seed)
-        given = (who.name, answers, _Opponents(before), findings.verdicts(), findings.labels)
-        return at.run.result(at.step("figures"), measured, *given)
+        return at.run.result(at.step("figures"), own_figures, answers) | {"against": against}
 
 
-@dataclass(frozen=True)
-class _Opponents:
-    """Those who came before, with their answers."""
-
-    answers: Mapping[str, Answers]
-
-    @property
-    def digest(self) -> str:
-        return content_id("opponents", [[name, found.digest] for name, found in self.answers.items()])
-
-
-def measure(
-    name: str,
+def match(
+    names: tuple[str, str],
     ours: Answers,
-    opponents: _Opponents,
+    theirs: Answers,
     verdicts: Verdicts,
     labels: Records[Label] | None,
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """`against`, by opponent: head_to_head and wins `by_label`; `answers`, their shape; `unanswered`."""
-    against = {}
-    for other, theirs in opponents.answers.items():
-        couples = couples_of(ours, theirs)
-        found = head_to_head((name, other), couples, verdicts.comparisons(ours, theirs), seed)
-        if labels is not None:
-            values = {prompt: VALUE.get(what) for prompt, what in found["by_prompt"].items()}
-            found["by_label"] = by_label(values, labels, seed)
-        against[other] = found
-    return {"against": against, "answers": answer_shape(list(ours)), "unanswered": ours.unanswered}
+    """What head_to_head gives, and wins `by_label`."""
+    found = head_to_head(names, couples_of(ours, theirs), verdicts.comparisons(ours, theirs), seed)
+    if labels is not None:
+        values = {prompt: VALUE.get(what) for prompt, what in found["by_prompt"].items()}
+        found["by_label"] = by_label(values, labels, seed)
+    return found
+
+
+def own_figures(answers: Answers) -> dict[str, Any]:
+    """`answers`, their shape, and how many prompts are `unanswered`."""
+    return {"answers": answer_shape(list(answers)), "unanswered": len(answers.unanswered)}

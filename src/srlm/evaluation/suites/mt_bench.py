@@ -25,6 +25,8 @@ from srlm.store.jsonl import Records
 
 TEMPERATURES = {"writing": 0.7, "roleplay": 0.7, "stem": 0.1, "humanities": 0.1}
 """MT-Bench's own, by category; any other is 0."""
+LOWEST = 1.0
+"""The grade of a turn that could not be asked: left out, a model of short context would be graded on less."""
 
 
 @dataclass
@@ -49,11 +51,13 @@ class MTBench:
             raise ConfigError(
                 f"answers {who.given.path}",
                 "MT-Bench has two turns, and the second depends on the answer to the first",
-                "give a model; grades that were made elsewhere are read by `srlm eval mt-bench --judgments`",
+                "give a model; grades that were made elsewhere are read by `srlm eval mt-bench-judgments`",
             )
         given = (self.section, who.engine, self.turns)
         made = at.run.records(at.step("answers"), Response, converse, *given)
-        return Answers(list(made), unanswered=sum(len(one.texts) for one in self.turns) - len(made))
+        said = {item.prompt_id for item in made}
+        every = {turn_id(one, turn) for one in self.turns for turn in range(len(one.texts))}
+        return Answers(list(made), unanswered=frozenset(every - said))
 
     def examine(self, at: Place, who: Contestant, answers: Answers, help_: Help) -> Records[Judgment]:
         given = (help_.the_judge(), self.rubric, Answers(self._as_judged(answers)))
@@ -62,11 +66,11 @@ class MTBench:
     def figures(
         self, at: Place, who: Contestant, answers: Answers, findings: Records[Judgment]
     ) -> dict[str, Any]:
-        given = (answers, findings, self.turns, [one.digest for one in self.wrong], at.run.config.seed)
+        given = (answers, findings, self.questions, [one.digest for one in self.wrong], at.run.config.seed)
         return at.run.result(at.step("figures"), self._measure, *given)
 
     def _measure(
-        self, answers: Answers, judgments: Records[Judgment], _turns: object, _wrong: object, seed: int
+        self, answers: Answers, judgments: Records[Judgment], _questions: object, _wrong: object, seed: int
     ) -> dict[str, Any]:
         places = {
             turn_id(turns, turn): (question.number, turn + 1)
@@ -74,9 +78,11 @@ class MTBench:
             for turn in range(len(question.turns))
         }
         grades = [Grade(*places[item.prompt_id], item.score) for item in judgments]
+        grades += [Grade(*places[turn], LOWEST) for turn in sorted(answers.unanswered)]
         categories = {question.number: question.category for question in self.questions}
-        shown = mt_bench(grades, categories, self.wrong, seed)
-        return shown | {"answers": answer_shape(list(answers)), "unanswered": answers.unanswered}
+        figures = mt_bench(grades, categories, self.wrong, seed)
+        figures["missing"] = [turn for turn in figures["missing"] if tuple(turn) in places.values()]
+        return figures | {"answers": answer_shape(list(answers)), "unanswered": len(answers.unanswered)}
 
     def _turns(self, question: Question) -> Turns:
         temperature = self.section.temperature

@@ -1,6 +1,8 @@
 """The figures of a suite as plain text: one table of all that were measured, for a terminal or a report."""
 
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from srlm.evaluation.alpaca import alpaca_table
@@ -15,18 +17,37 @@ Results = Mapping[str, Mapping[str, Any]]
 """The figures of one suite by the name of whom they measure."""
 
 
+def saved_figures(path: Path) -> dict[str, Any]:
+    """The figures that a suite left in a run; those of head_to_head with its matches, steps of their own."""
+    figures: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    matches = sorted(path.parent.glob("against_*.json"))
+    if matches:
+        found = (json.loads(one.read_text("utf-8")) for one in matches if not one.name.endswith(".step.json"))
+        figures["against"] = {one["models"][1]: one for one in found}
+    return figures
+
+
 def suite_table(suite: str, results: Results) -> str:
     """Plain text for the figures of a suite, in the order of the results."""
     return _TABLES[suite](results)
 
 
+def win_square(results: Results) -> dict[str, Any]:
+    """The win matrix of head_to_head's results, as JSON."""
+    return win_matrix(_matches(results), list(results))
+
+
+def _matches(results: Results) -> list[Mapping[str, Any]]:
+    return [match for found in results.values() for match in found.get("against", {}).values()]
+
+
 def _head_to_head(results: Results) -> str:
-    matches = [match for found in results.values() for match in found["against"].values()]
+    matches = _matches(results)
     if not matches:
         return "No two contestants yet, so nothing was compared."
     parts = [head_to_head_table(matches)]
     if len(results) > 2:
-        square = matrix_table(win_matrix(matches, list(results)))
+        square = matrix_table(win_square(results))
         parts.append(f"Win rate % of the left one against the one above:\n{square}")
     for match in matches:
         if "by_label" in match:
@@ -41,7 +62,7 @@ def _alpaca_eval(results: Results) -> str:
             parts.append(
                 f"{name}: nothing could be read of the judge's word on {found['unreadable']} of "
                 f"{found['records']} prompts, which are in no rate; {found['unanswered']} prompts were "
-                "too long to be answered and lose."
+                "too long to be asked and lose."
             )
         if "by_label" in found:
             parts.append(fine_grained_table(f"{name} against the baseline", found["by_label"]))

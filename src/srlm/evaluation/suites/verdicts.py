@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from srlm.evaluation.head_to_head import both_orders, couples_of
 from srlm.evaluation.suites.asking import Answers, Place, Prompts
 from srlm.evaluation.suites.bench import Help
-from srlm.records import Comparison, Judgment, Label, Prompt, content_id
-from srlm.stages.comparisons import VERDICTS, Couple, Verdict
+from srlm.records import Comparison, Judgment, Label, Prompt, Response, content_id
+from srlm.stages.comparisons import VERDICTS, Couple, Couples, Verdict
 from srlm.stages.labels import label
 from srlm.store.jsonl import Records
 
@@ -37,12 +37,38 @@ class Verdicts:
         digests = [one.digest for one in self.judged.values()]
         return content_id("verdicts", digests, self.found.digest if self.found else None)
 
-    def comparisons(self, ours: Answers, theirs: Answers) -> Iterable[Comparison]:
-        """Both orders of every couple."""
+    def comparisons(self, ours: Answers, theirs: Answers) -> list[Comparison]:
+        """Both orders of every couple; who could not answer a prompt loses it by rule."""
         if not self.judged:
-            return self.found or ()
+            return [*(self.found or ()), *forfeits(ours, theirs)]
         scores = {item.response_id: item for found in self.judged.values() for item in found}
-        return by_scores(both_orders(couples_of(ours, theirs)), scores)
+        return by_scores(to_judge(ours, theirs), scores) + forfeits(ours, theirs)
+
+
+def to_judge(ours: Answers, theirs: Answers) -> Couples:
+    """What a judge is asked: both orders of every prompt that both have answered, in different words."""
+    silent = ours.unanswered | theirs.unanswered
+    return both_orders(couple for couple in couples_of(ours, theirs) if couple[0].prompt_id not in silent)
+
+
+def forfeits(ours: Answers, theirs: Answers) -> list[Comparison]:
+    """Both orders of every prompt that one of the two could not be asked: that one loses."""
+    silent = ours.unanswered ^ theirs.unanswered
+    couples = (couple for couple in couples_of(ours, theirs) if couple[0].prompt_id in silent)
+    return [_forfeit(*couple) for couple in both_orders(couples)]
+
+
+def _forfeit(first: Response, second: Response) -> Comparison:
+    return Comparison(
+        id=content_id("forfeit", first.id, second.id),
+        prompt_id=first.prompt_id,
+        first_id=first.id,
+        second_id=second.id,
+        rubric="none: one side could not be asked",
+        verdict="second" if not first.text else "first",
+        reason=None,
+        reply="",
+    )
 
 
 def by_scores(couples: Iterable[Couple], judgments: Mapping[str, Judgment]) -> list[Comparison]:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from srlm.config import GSM8KSuite, IFEvalSuite
+from srlm.errors import DataError
 from srlm.evaluation.gsm8k import grade_draws, gsm8k_figures, read_questions, request_text
 from srlm.evaluation.heldout import answer_shape
 from srlm.evaluation.ifeval import ifeval_figures, read_tasks, verify_all
 from srlm.evaluation.suites.asking import Answers, Contestant, GivenAnswers, Place, answers_of, spread
 from srlm.evaluation.suites.bench import Help
 from srlm.records import Prompt
-from srlm.seeds.source import shown
+from srlm.seeds.source import listed, shown
 
 
 @dataclass
@@ -45,7 +46,7 @@ class IFEval:
         ]
         shape = answer_shape(list(answers))
         figures = ifeval_figures(verdicts, seed)
-        return figures | {"answers": shape, "unanswered": answers.unanswered, "verdicts": raw}
+        return figures | {"answers": shape, "unanswered": len(answers.unanswered), "verdicts": raw}
 
 
 @dataclass
@@ -82,12 +83,18 @@ class GSM8K:
         shape = answer_shape(list(answers))
         return gsm8k_figures(grades, seed) | {
             "answers": shape,
-            "unanswered": answers.unanswered,
+            "unanswered": len(answers.unanswered),
             "grades": rows,
         }
 
     def _asked(self, given: GivenAnswers) -> GivenAnswers:
         """The file's answers by the question as it is asked."""
         bare = {question.text: request_text(question.text) for question in self.questions}
+        if twice := [text for text, asked in bare.items() if {text, asked} <= given.texts.keys()]:
+            raise DataError(
+                f"answers {shown(str(given.path), 400)}",
+                f"{len(twice)} questions stand in it bare and as they are asked: {listed(twice, 5)}",
+                "keep one answer a question",
+            )
         texts = {bare.get(prompt, prompt): text for prompt, text in given.texts.items()}
         return GivenAnswers(Path(shown(str(given.path), 400)), texts)
