@@ -29,7 +29,7 @@ def diversity_figures(
     """All figures of one model's answers, ready for JSON.
 
     `answers`, their number, `empty` and `prompts`; `tokens` and `characters`, mean and p95; `ended`, the
-    share that ended by themselves; `distinct`, by n = 1..4, distinct n-grams by all, 0..1; `repetition`, the
+    share that ended by themselves (both of what a model wrote here, not of what a file holds); `distinct`, by n = 1..4, distinct n-grams by all, 0..1; `repetition`, the
     mean share of an answer's 4-grams that are there already (Welleck et al. 2020); `self_bleu` of answers to
     different prompts and `self_bleu_draws` of several answers to one prompt, 0..100; `kl`, by reference,
     nats a token, over the tokens of this model's own answers. Intervals draw prompts.
@@ -43,9 +43,9 @@ def diversity_figures(
         "answers": len(answers),
         "empty": sum(not item.text.strip() for item in answers),
         "prompts": len(groups),
-        "tokens": _spread([item.num_tokens for item in answers]),
+        "tokens": _spread([item.num_tokens for item in answers if item.num_tokens]),
         "characters": _spread([len(item.text) for item in answers]),
-        "ended": _mean(groups, lambda item: float(item.finish == "stop"), seed),
+        "ended": _mean(groups, _ended, seed),
         "distinct": {n: distinct(texts, n) for n in range(1, 5)},
         "repetition": _mean(groups, lambda item: repetition(words(item.text)), seed),
         "self_bleu": self_bleu([group[0].text for group in groups], seed=seed),
@@ -143,6 +143,10 @@ def _spread(numbers: Sequence[int]) -> dict[str, float | None]:
     if not numbers:
         return {"mean": None, "p95": None}
     return {"mean": fmean(numbers), "p95": float(np.quantile(numbers, 0.95))}
+
+
+def _ended(item: Response) -> float | None:
+    return float(item.finish == "stop") if item.num_tokens else None
 
 
 def _mean(

@@ -218,7 +218,7 @@ def open_run(
         raise RunLocked(
             f"run {folder}",
             "another process is working on it",
-            "wait for it, or name another run with --name",
+            "wait for it, or name another run with --name (another folder with --out)",
         ) from error
     try:
         again = _from(folder, redo) if redo else []
