@@ -29,7 +29,8 @@ def diversity_figures(
     """All figures of one model's answers, ready for JSON.
 
     `answers`, their number, `empty` and `prompts`; `tokens` and `characters`, mean and p95; `ended`, the
-    share that ended by themselves (both of what a model wrote here, not of what a file holds); `distinct`, by n = 1..4, distinct n-grams by all, 0..1; `repetition`, the
+    share that ended by themselves (both of what a model wrote here, not of what a file holds);
+    `distinct`, by n = 1..4, distinct n-grams by all, 0..1; `repetition`, the
     mean share of an answer's 4-grams that are there already (Welleck et al. 2020); `self_bleu` of answers to
     different prompts and `self_bleu_draws` of several answers to one prompt, 0..100; `kl`, by reference,
     nats a token, over the tokens of this model's own answers. Intervals draw prompts.
