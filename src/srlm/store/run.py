@@ -259,7 +259,7 @@ def _suite_of(step: str) -> str:
         return f"suite {rest[0]}"
     if len(rest) == 3 and rest[0] == "evaluation":
         return f"suite {rest[1]}"
-    return f"model {first}" if rest[0] == "evaluation" else ""
+    return f"model {first}" if rest[:1] == ["evaluation"] else ""
 
 
 def _forget(folder: Path, states: list[State]) -> None:
