@@ -6,7 +6,7 @@ from srlm.chat_format import load_tokenizer
 from srlm.config import ModelSection, SeedSection, SftSection
 from srlm.models import resolve
 from srlm.seeds import load_seed
-from srlm.training.batches import Layout, encode
+from srlm.training.batches import collate, encode, micro_batches
 from srlm.training.policy import answer_logprobs, load_policy
 
 
@@ -15,14 +15,13 @@ def main() -> None:
     model = resolve(ModelSection())
     tokenizer = load_tokenizer(model.path)
     seed = load_seed(SeedSection())
-    layout = Layout(tokenizer.pad_token_id, packed=True)
     items = [encode(tokenizer, item.prompt, item.response) for item in seed.heldout_instructions]
     for dropout in (0.0, 0.02, 0.05, 0.1):
         policy = load_policy(model.path, SftSection(dropout=dropout)).train()
         torch.manual_seed(0)
         total = 0.0
-        for group in layout.split([(item,) for item in items], 2048):
-            batch = layout.batch([items[index] for index in group])
+        for group in micro_batches([len(item.ids) for item in items], 2048):
+            batch = collate([items[index] for index in group], tokenizer.pad_token_id)
             total -= float(answer_logprobs(policy, batch).sum())
         print(f"dropout {dropout:<5} loss {total / sum(item.num_targets for item in items):.3f} nats a token")
 

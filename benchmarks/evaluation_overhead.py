@@ -55,7 +55,7 @@ def once(folder: Path) -> float:
     Instant.seconds = 0.0
     started = time.perf_counter()
     with open_run(folder / "run", config) as run:
-        found = Panel(config, run, {}, None, []).measure_given("ours", given)
+        found = Panel(config, run, {}, None, []).measure(given, "ours")
     seconds = time.perf_counter() - started - Instant.seconds
     if found["alpaca_eval"]["usable"] != PROMPTS:
         raise SystemExit("not every prompt was counted")

@@ -71,6 +71,21 @@ class Response(Record):
     num_tokens: int = Field(description="new tokens; 0 for a text that a person wrote")
     finish: Finish = Field(description="stop: ended itself; length: cut off by the budget")
 
+    @classmethod
+    def given(
+        cls, id_: str, prompt: Prompt, text: str, *, draw: int = 0, finish: Finish = "stop"
+    ) -> "Response":
+        """A text that no engine of ours wrote, as the response to a prompt."""
+        return cls(
+            id=id_,
+            prompt_id=prompt.id,
+            prompt=prompt.text,
+            draw=draw,
+            text=text,
+            num_tokens=0,
+            finish=finish,
+        )
+
 
 class Judgment(Record):
     """All that the judge said about one response; `score` is None when nothing could be read.

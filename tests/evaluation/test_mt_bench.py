@@ -16,8 +16,8 @@ from srlm.evaluation.mt_bench import (
     Grade,
     mt_bench,
     mt_bench_table,
-    read_categories,
     read_grades,
+    read_questions,
     turn_means,
     wrong_references,
 )
@@ -29,7 +29,7 @@ CATEGORIES = {81: "writing", 111: "math", 112: "math"}
 
 @pytest.fixture(scope="module")
 def categories(shared_data):
-    return read_categories(shared_data("mt_bench/question.jsonl"))
+    return {one.number: one.category for one in read_questions(shared_data("mt_bench/question.jsonl"))}
 
 
 @pytest.fixture(scope="module")
@@ -130,14 +130,14 @@ def test_every_bad_record_is_named_and_counted(tmp_path):
 
 def test_bad_questions_and_references_are_refused(tmp_path):
     path = tmp_path / "file.jsonl"
-    path.write_text('{"question_id": 1, "category": "math"}\n{"question_id": 2}\n')
+    path.write_text('{"question_id": 1, "category": "math", "turns": ["a"]}\n{"question_id": 2}\n')
     with pytest.raises(DataError, match="record 2: category is not a text"):
-        read_categories(path)
+        read_questions(path)
     with pytest.raises(DataError, match="record 1: choices has no turns"):
         wrong_references(path)
-    path.write_text('{"question_id": 1, "category": "math"}\n' * 2)
+    path.write_text('{"question_id": 1, "category": "math", "turns": ["a"]}\n' * 2)
     with pytest.raises(DataError, match="1 stand a second time"):
-        read_categories(path)
+        read_questions(path)
 
 
 def test_a_corrected_reference_is_not_flagged(tmp_path):

@@ -7,9 +7,9 @@ from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from srlm.chat_format import load_tokenizer
-from srlm.training.batches import Layout, Tokens, collate, encode, pack
+from srlm.training.batches import encode
 from srlm.training.dpo import TokenPair, dpo_micro_loss, reference_logprobs
-from srlm.training.policy import answer_logprobs, can_pack, check_head
+from srlm.training.policy import answer_logprobs, check_head
 from srlm.training.sft import sft_micro_loss
 
 TEXTS = [
@@ -35,8 +35,7 @@ def tokenizer(tiny):
     return load_tokenizer(tiny.path)
 
 
-@pytest.mark.parametrize("layout", [Layout(0, packed=True), Layout(0, packed=False)])
-def test_dpo_equals_trl(tiny, tokenizer, tmp_path, layout):
+def test_dpo_equals_trl(tiny, tokenizer, tmp_path):
     policy, reference = load(tiny.path), load(tiny.path)
     with torch.no_grad():  # move the policy away from the reference, or every margin is zero
         for parameter in policy.parameters():
@@ -60,9 +59,9 @@ def test_dpo_equals_trl(tiny, tokenizer, tmp_path, layout):
     wanted_gradients = gradients(policy)
 
     known = reference_logprobs(
-        tmp_path / "r.jsonl", reference, pairs, layout=layout, micro_tokens=50, autocast=lambda: None
+        tmp_path / "r.jsonl", reference, pairs, pad=0, micro_tokens=50, autocast=lambda: None
     )
-    share = dpo_micro_loss(pairs, known, beta=0.3, layout=layout, autocast=lambda: None)([0, 1, 2])
+    share = dpo_micro_loss(pairs, known, beta=0.3, pad=0, autocast=lambda: None)([0, 1, 2])
     total = 0.0
     for group in ([2], [0, 1]):
         loss, metrics = share(policy, group)
@@ -74,8 +73,7 @@ def test_dpo_equals_trl(tiny, tokenizer, tmp_path, layout):
     assert metrics["tokens"] > 0
 
 
-@pytest.mark.parametrize("layout", [Layout(0, packed=True), Layout(0, packed=False)])
-def test_sft_equals_trl(tiny, tokenizer, tmp_path, layout):
+def test_sft_equals_trl(tiny, tokenizer, tmp_path):
     model = load(tiny.path)
     items = [encode(tokenizer, prompt, answer) for prompt, answer, _ in TEXTS]
     rows = Dataset.from_list([{"prompt": p, "completion": c} for p, c, _ in TEXTS])
@@ -98,7 +96,7 @@ def test_sft_equals_trl(tiny, tokenizer, tmp_path, layout):
     wanted.backward()
     wanted_gradients = gradients(model)
 
-    share = sft_micro_loss(items, layout=layout, autocast=lambda: None)([0, 1, 2])
+    share = sft_micro_loss(items, pad=0, autocast=lambda: None)([0, 1, 2])
     total = 0.0
     for group in ([1], [0, 2]):
         loss, _ = share(model, group)
@@ -112,6 +110,8 @@ def test_sft_equals_trl(tiny, tokenizer, tmp_path, layout):
 def test_answer_logprobs_equal_the_models_own_logits(family):
     """Heads differ: scaling, soft caps and biases must all be in the log-probabilities."""
     import transformers
+
+    from srlm.training.batches import Tokens, collate
 
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     sizes |= {"num_key_value_heads": 2} if family not in {"GPTNeoX", "GPT2"} else {}
@@ -127,45 +127,5 @@ def test_answer_logprobs_equal_the_models_own_logits(family):
     batch = collate([Tokens((5, 6, 7, 8, 9), 2), Tokens((3, 4, 5), 1)], pad=0)
     found = answer_logprobs(model, batch)
     logits = model(input_ids=batch.ids, attention_mask=batch.mask).logits.log_softmax(-1)
-    wanted = logits.flatten(0, 1)[batch.where].gather(1, batch.targets[:, None])[:, 0]
+    wanted = logits[batch.where].gather(1, batch.targets[:, None])[:, 0]
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("family", "packs"),
-    [
-        ("Llama", True),
-        ("Qwen2", True),
-        ("GPTNeoX", True),
-        ("GPT2", True),
-        ("Gemma2", False),
-        ("Bloom", False),
-    ],
-)
-def test_packed_equals_padded_or_is_not_used(family, packs):
-    """Log-probabilities and every gradient; a model with windows or positions of its own stays padded."""
-    import transformers
-
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    sizes |= {"num_key_value_heads": 2} if family in {"Llama", "Qwen2", "Gemma2"} else {}
-    if family == "GPT2":
-        sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}
-    if family == "Bloom":
-        sizes = {"hidden_size": 32, "n_layer": 2, "n_head": 4}
-    torch.manual_seed(2)
-    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-    config = getattr(transformers, f"{family}Config")(vocab_size=99, **sizes, **special)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa" if packs else None)
-    assert can_pack(model) == packs
-    if not packs:
-        return
-    head = tuple(range(10, 30))
-    items = [Tokens((*head, 5, 6, 7), 20), Tokens((*head, 5, 6, 8, 9), 20), Tokens((50, 51, 52), 1)]
-    items += [Tokens((*head[:9], 70, 71, 5), 8), items[0]]
-    found, wanted = [], []
-    for batch, kept in ((pack(items), found), (collate(items, 0), wanted)):
-        logprobs = answer_logprobs(model, batch)
-        (logprobs * torch.arange(1, len(logprobs) + 1)).sum().backward()
-        kept += [logprobs.detach(), gradients(model)]
-    torch.testing.assert_close(found[0], wanted[0], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(found[1], wanted[1], atol=1e-4, rtol=1e-4)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srlm.chat_format import load_tokenizer
-from srlm.training.batches import Layout, Tokens, collate, encode, pack, packed_length, training_order
+from srlm.training.batches import Tokens, collate, encode, micro_batches, training_order
 
 
 def test_the_loss_falls_on_the_answer_and_its_end_token_alone(tiny):
@@ -33,7 +33,7 @@ def test_positions_stand_before_their_targets():
     batch = collate([Tokens((5, 6, 7, 8), 2), Tokens((9, 10), 1)], pad=0)
     assert batch.ids.tolist() == [[5, 6, 7, 8], [9, 10, 0, 0]]
     assert batch.mask.tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
-    assert batch.where.tolist() == [1, 2, 4]
+    assert batch.where.tolist() == [[False, True, True, False], [True, False, False, False]]
     assert batch.targets.tolist() == [7, 8, 10]
     assert batch.owners.tolist() == [0, 0, 1]
 
@@ -54,39 +54,9 @@ def test_every_epoch_sees_every_item_once(num_items, batch_size, epochs, seed):
     assert order == training_order(num_items, batch_size, epochs, seed)
 
 
-sequences = st.lists(
-    st.lists(st.integers(1, 3), min_size=2, max_size=9).flatmap(
-        lambda ids: st.builds(Tokens, st.just(tuple(ids)), st.integers(1, len(ids) - 1))
-    ),
-    min_size=1,
-    max_size=8,
-)
-
-
-@given(sequences, st.integers(1, 40), st.booleans())
-def test_every_unit_is_in_one_group_and_fits(items, budget, packed):
-    groups = Layout(0, packed).split([(item,) for item in items], budget)
-    assert sorted(index for group in groups for index in group) == list(range(len(items)))
+@given(st.lists(st.integers(1, 60), max_size=30), st.integers(1, 200))
+def test_micro_batches_keep_every_item_within_the_budget(lengths, budget):
+    groups = micro_batches(lengths, budget)
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
     for group in groups:
-        batch = Layout(0, packed).batch([items[index] for index in group])
-        assert len(group) == 1 or batch.ids.numel() <= budget
-
-
-@given(sequences)
-def test_a_packed_row_is_a_tree_of_its_sequences(items):
-    batch = pack(items)
-    length = batch.ids.shape[1]
-    prefixes = {item.ids[:n] for item in items for n in range(1, len(item.ids) + 1)}
-    assert length == packed_length(items) == len(prefixes)
-    seen = batch.mask[0, 0]
-    place = 0
-    for index, item in enumerate(items):
-        for n in range(item.start, len(item.ids)):
-            before = int(batch.where[place])
-            visible = seen[before].nonzero()[:, 0]
-            assert batch.ids[0][visible].tolist() == list(item.ids[:n])
-            assert batch.positions[0][visible].tolist() == list(range(n))
-            assert int(batch.targets[place]) == item.ids[n]
-            assert int(batch.owners[place]) == index
-            place += 1
-    assert place == len(batch.targets)
+        assert len(group) == 1 or len(group) * max(lengths[index] for index in group) <= budget

@@ -4,8 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,8 @@ from srlm.cli.options import check_named, found_model, open_out, own_config
 from srlm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from srlm.config import Config, OpenAIEngineSection, Suite
-    from srlm.evaluation.panel import Panel, Results
-    from srlm.evaluation.suites.asking import GivenAnswers
+    from srlm.config import Config, Suite
+    from srlm.evaluation.panel import Who
     from srlm.models import Model
 
 SHORT = {
@@ -54,7 +52,7 @@ class SuiteCommand(click.Command):
             ),
             click.Option(
                 ["--judge"],
-                help="A model, or a name in `servers`; the same for all, so it is not in the race.",
+                help="A model, or a name in `servers`; the same for all.",
             ),
             click.Option(["--out"], type=FOLDER, required=True, help="Folder of all answers and figures."),
         ]
@@ -116,8 +114,7 @@ def run_suite(
     from srlm.store.files import write_atomically
 
     _refuse_a_loops_run(out)
-    names = short_names([*models, *(path.name.split(".")[0] for path in answers)])[: len(models)]
-    config = suite_config(suite, settings, models, judge, names)
+    config = suite_config(suite, settings, models, answers, judge)
     section, yardstick = config.evaluation.suites[0], config.evaluation.judge
     contestants = _contestants(config, models, answers)
     if suite == "head_to_head" and len(contestants) < 2:
@@ -137,14 +134,14 @@ def run_suite(
     others = resolve_roles(config, [yardstick.model] if section.judged else [])
     with open_out(out, config) as run:
         panel = Panel(config, run, others, None, heldout)
-        results = {name: measure(panel)[section.title] for name, (measure, _) in contestants.items()}
+        results = {name: panel.measure(who, name)[section.title] for name, who in contestants.items()}
         made_with = json.loads((out / "run.json").read_text("utf-8"))
     whole = {
         "suite": suite,
         "settings": section.model_dump(mode="json"),
         "judge": _described_judge(config, others) if section.judged else None,
         "made_with": made_with,
-        "contestants": {name: who for name, (_, who) in contestants.items()},
+        "contestants": {name: _described(who) for name, who in contestants.items()},
         "models": results,
     }
     if suite == "head_to_head":
@@ -155,10 +152,8 @@ def run_suite(
     click.echo(f"\nAll figures: {path}; every answer beside it.")
 
 
-def _contestants(
-    config: "Config", models: tuple[str, ...], answers: tuple[Path, ...]
-) -> "dict[str, tuple[Callable[[Panel], Results], dict[str, str]]]":
-    """By name: how to measure a model, a server or a file of answers, and what it is."""
+def _contestants(config: "Config", models: tuple[str, ...], answers: tuple[Path, ...]) -> "dict[str, Who]":
+    """Models, servers and files of answers by their short names."""
     from srlm.config import OpenAIEngineSection
     from srlm.evaluation.suites.asking import GivenAnswers
 
@@ -168,43 +163,32 @@ def _contestants(
     local = [one for one in models if one not in servers]
     if local or not (models or answers):
         check_named(config, local)
-    names = short_names([*models, *(path.name.split(".")[0] for path in answers)])
-    found: dict[str, tuple[Callable[[Panel], Results], dict[str, str]]] = {}
+    names = short_names(models, answers)
+    found: dict[str, Who] = {}
     for name, reference in zip(names, models, strict=False):
-        if reference in servers:
-            server = servers[reference]
-            who = {"server": server.base_url, "model": server.model}
-            found[name] = (partial(_of_server, name, server), who)
-        else:
-            model = found_model(config, reference, name)
-            who = {"model": reference, "digest": model.digest}
-            found[name] = (partial(_of_model, model), who)
+        found[name] = servers.get(reference) or found_model(config, reference, name)
     for name, path in zip(names[len(models) :], answers, strict=True):
-        given = GivenAnswers.read(path)
-        sha = hashlib.sha256(path.read_bytes()).hexdigest()
-        found[name] = (partial(_of_file, name, given), {"answers": str(path), "sha256": sha})
+        found[name] = GivenAnswers.read(path)
     return found
 
 
-def _of_model(model: "Model", panel: "Panel") -> "Results":
-    return panel.measure(model)
+def _described(who: "Who") -> dict[str, str]:
+    """Who was measured, so that it can be told later."""
+    from srlm.config import OpenAIEngineSection
+    from srlm.models import Model
 
-
-def _of_server(name: str, server: "OpenAIEngineSection", panel: "Panel") -> "Results":
-    return panel.measure_server(name, server)
-
-
-def _of_file(name: str, given: "GivenAnswers", panel: "Panel") -> "Results":
-    return panel.measure_given(name, given)
+    if isinstance(who, Model):
+        return {"model": str(who.path), "digest": who.digest}
+    if isinstance(who, OpenAIEngineSection):
+        return {"server": who.base_url, "model": who.model}
+    return {"answers": str(who.path), "sha256": hashlib.sha256(who.path.read_bytes()).hexdigest()}
 
 
 def _described_judge(config: "Config", others: "Mapping[str, Model]") -> dict[str, Any]:
     """How the judge was asked, and who it is."""
-    said = config.evaluation.judge.model_dump(mode="json")
     name = config.evaluation.judge.model or ""
-    if name in config.servers:
-        return said | {"server": config.servers[name].base_url, "server_model": config.servers[name].model}
-    return said | {"digest": others[name].digest}
+    who = config.servers.get(name) or others[name]
+    return {"asked": config.evaluation.judge.model_dump(mode="json"), **_described(who)}
 
 
 def _refuse_a_loops_run(out: Path) -> None:
@@ -221,8 +205,8 @@ def suite_config(
     suite: str,
     settings: tuple[str, ...],
     models: tuple[str, ...],
+    answers: tuple[Path, ...],
     judge: str | None,
-    names: Sequence[str] = (),
 ) -> "Config":
     """The config of the first model's own run or of the defaults, with this suite alone.
 
@@ -234,7 +218,7 @@ def suite_config(
     rest = [one for one in settings if one not in own]
     section = {"suite": suite, **parse_values(own)}
     if suite == "diversity":  # there need not be an M0 by that name here
-        section.setdefault("references", names[:1])
+        section.setdefault("references", short_names(models, answers)[: min(1, len(models))])
     given: dict[str, Any] = {"suites": [section]}
     if judge:
         given["judge"] = {"model": judge}
@@ -253,15 +237,17 @@ def suite_config(
         ) from error
 
 
-def short_names(references: list[str]) -> list[str]:
-    """The last part of each reference, or all of it where two end alike, as names of folders."""
-    last = [Path(one).name or one for one in references]
+def short_names(references: Sequence[str], files: Sequence[Path] = ()) -> list[str]:
+    """The last part of each reference and each file's stem, or all of it where two end alike, as folders."""
+    whole = [*references, *map(str, files)]
+    stems = (re.sub(r"(\.jsonl?)?(\.gz)?$", "", path.name) for path in files)
+    last = [*(Path(one).name or one for one in references), *stems]
     twice = {name for name, num in Counter(last).items() if num > 1}
-    full = [one if name in twice else name for one, name in zip(references, last, strict=True)]
+    full = [one if name in twice else name for one, name in zip(whole, last, strict=True)]
     names = [re.sub(r"[^\w.-]+", "_", name).strip("_.")[-100:] or "model" for name in full]
     if same := [name for name, num in Counter(names).items() if num > 1]:
         raise ConfigError(
-            f"{', '.join(references)}",
+            ", ".join(whole),
             f"two of them would be called {same[0]}, and figures are kept by name",
             "name each once, or copy a file to another name",
         )
@@ -312,7 +298,7 @@ def alpaca_annotations(
     wanted = [one.text for one in read_prompts(prompts)] if prompts else []
     hard = read_difficulty(difficulty) if difficulty else None
     rows = read_regularisation(regularisation) if regularisation else []
-    names = short_names([path.name.split(".json")[0] for path in files])
+    names = short_names([], files)
     found = {
         name: alpaca_eval(read_annotations(path, wanted), hard, rows)
         for name, path in zip(names, files, strict=True)
@@ -333,12 +319,13 @@ def mt_bench_judgments(file: Path, *, questions: Path, references: Path | None, 
         WRONG_REFERENCES,
         mt_bench,
         mt_bench_table,
-        read_categories,
         read_grades,
+        read_questions,
         wrong_references,
     )
 
-    grades, categories = read_grades(file), read_categories(questions)
+    grades = read_grades(file)
+    categories = {one.number: one.category for one in read_questions(questions)}
     wrong = wrong_references(references) if references else WRONG_REFERENCES
     found = {model: mt_bench(rows, categories, wrong) for model, rows in grades.by_model.items()}
     click.echo(mt_bench_table(found))

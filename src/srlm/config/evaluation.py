@@ -62,45 +62,42 @@ class AnsweredSuite(Suite, ResponsesSection):
     samples: int = Field(1, ge=1, description="answers a prompt")
 
 
-class HeadToHeadSuite(AnsweredSuite):
-    """Every two models on the same prompts, both orders (section 3.1.1; 256 prompts in the paper)."""
+class ComparedSuite(AnsweredSuite):
+    """A suite in which a judge compares two answers to each prompt."""
 
     judged: ClassVar[bool] = True
+
+    rubric: str = Field(
+        "pairwise",
+        description="compares two responses, in both orders; one with grades: the higher grade wins",
+    )
+    labels: bool = Field(
+        False, description="the judge also labels each prompt: category, complexity, expected length"
+    )
+    samples: int = Field(1, ge=1, le=1, description="answers a prompt")
+
+
+class HeadToHeadSuite(ComparedSuite):
+    """Every two models on the same prompts, both orders (section 3.1.1; 256 prompts in the paper)."""
+
     beside: ClassVar[tuple[str, ...]] = ("name", "rubric", "labels")
 
     suite: Literal["head_to_head"] = "head_to_head"
     prompts: str = Field(
         "builtin", description="`builtin` (the held-out seed prompts) or a JSONL file of prompts"
     )
-    rubric: str = Field(
-        "pairwise",
-        description="compares two responses, in both orders; one with grades: the higher grade wins",
-    )
-    labels: bool = Field(
-        False, description="the judge also labels each prompt: category, complexity, expected length"
-    )
-    samples: int = Field(1, ge=1, le=1, description="answers a prompt")
 
 
-class AlpacaEvalSuite(AnsweredSuite):
+class AlpacaEvalSuite(ComparedSuite):
     """AlpacaEval 2: win rate against a baseline's answers, and at equal length (section 3.1.1)."""
 
-    judged: ClassVar[bool] = True
     beside: ClassVar[tuple[str, ...]] = ("name", "rubric", "labels", "difficulty", "regularisation")
 
     suite: Literal["alpaca_eval"] = "alpaca_eval"
     baseline: str = Field(..., description="file of the baseline's answers: `instruction`, `output`")
-    rubric: str = Field(
-        "pairwise",
-        description="compares two responses, in both orders; one with grades: the higher grade wins",
-    )
     difficulty: str | None = Field(None, description="CSV of instruction difficulty, for the length control")
     regularisation: str | None = Field(None, description="CSV of regularisation rows, for the length control")
-    labels: bool = Field(
-        False, description="the judge also labels each prompt: category, complexity, expected length"
-    )
     max_tokens: int = Field(2048, ge=1, description="budget of an answer (AlpacaEval: 2,048)")
-    samples: int = Field(1, ge=1, le=1, description="answers a prompt")
 
 
 class MTBenchSuite(AnsweredSuite):

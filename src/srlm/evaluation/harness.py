@@ -4,15 +4,14 @@ It sets random seeds, logs and holds a model, none of which the parent wants; it
 """
 
 import json
-import os
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from srlm.errors import EngineError
+from srlm.process import end_with_parent, message_channel
 
 KEPT = ("results", "samples", "versions", "n-shot")
 KEPT_OF_SAMPLE = ("doc_id", "target", "filtered_resps", "filter", "acc", "acc_norm", "exact_match")
@@ -53,10 +52,9 @@ def ask_harness(job: Mapping[str, Any], noise: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Do the job that stands in the first line of the input, and print what came out."""
-    channel = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints is noise
+    channel = message_channel()
     job = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
@@ -80,12 +78,6 @@ def main() -> None:
         for name, group in found["samples"].items()
     }
     print(json.dumps(kept, default=str), file=channel, flush=True)
-
-
-def _end_with_parent() -> None:
-    """The parent holds our standard input open as long as it lives."""
-    sys.stdin.read()
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from srlm.errors import DataError
 from srlm.evaluation.intervals import Share, bootstrap
-from srlm.seeds.source import Bad, Fault, Source, shown
+from srlm.seeds.source import Bad, Fault, Source, shown, sort_out
 
 AGGREGATES = {
     "math, coding, reasoning": ("math", "coding", "reasoning"),
@@ -91,25 +91,6 @@ WRONG_REFERENCES = (
 )
 
 
-def read_categories(path: Path) -> dict[int, str]:
-    """The category of each question of a question.jsonl; raises DataError that names every bad line."""
-
-    def category(value: Mapping[str, Any]) -> tuple[int, str]:
-        if not isinstance(value.get("category"), str):
-            raise Bad("category is not a text")
-        return _whole(value, "question_id"), shown(value["category"])
-
-    found, faults = _sorted(path, category)
-    twice = len(found) - len(dict(found))
-    if faults or twice:
-        raise DataError(
-            "\n    ".join([f"file {path}", *(f"record {fault.number}: {fault}" for fault in faults)]),
-            f"{len(faults)} of its records are not questions, {twice} stand a second time",
-            "give MT-Bench's question.jsonl: question_id, category and turns in each line",
-        )
-    return dict(found)
-
-
 @dataclass(frozen=True)
 class Question:
     """A question: its number, category and the user's turns."""
@@ -136,7 +117,7 @@ def read_questions(path: Path) -> list[Question]:
     twice = len(found) - len({one.number for one in found})
     if faults or twice:
         raise DataError(
-            "\n    ".join([f"file {path}", *(f"record {fault.number}: {fault}" for fault in faults)]),
+            _given(path, faults),
             f"{len(faults)} of its records are not questions, {twice} stand a second time",
             "give MT-Bench's question.jsonl: question_id, category and turns in each line",
         )
@@ -150,7 +131,11 @@ def read_references(path: Path) -> dict[int, tuple[str, ...]]:
     """
     found, faults = _sorted(path, _reference)
     if faults:
-        raise _no_references(path, faults)
+        raise DataError(
+            _given(path, faults),
+            f"{len(faults)} of its records are not reference answers",
+            "give MT-Bench's reference_answer file: question_id and choices[0].turns in each line",
+        )
     return dict(found)
 
 
@@ -163,14 +148,6 @@ def _reference(value: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
     if not isinstance(turns, list) or not all(isinstance(text, str) for text in turns):
         raise Bad("the turns are not texts")
     return number, tuple(turns)
-
-
-def _no_references(path: Path, faults: Sequence[Fault]) -> DataError:
-    return DataError(
-        "\n    ".join([f"file {path}", *(f"record {fault.number}: {fault}" for fault in faults)]),
-        f"{len(faults)} of its records are not reference answers",
-        "give MT-Bench's reference_answer file: question_id and choices[0].turns in each line",
-    )
 
 
 def read_grades(path: Path) -> Grades:
@@ -328,14 +305,14 @@ def _whole(value: Mapping[str, Any], name: str) -> int:
 
 def _sorted(path: Path, read: Callable[[Mapping[str, Any]], T]) -> tuple[list[T], list[Fault]]:
     """What `read` makes of each record of a file, and why it could not of the others."""
-    found, faults = [], []
-    for number, value in Source.open(path):
-        try:
-            if isinstance(value, Bad):
-                raise value
-            if not isinstance(value, dict):
-                raise Bad("the record is not an object")
-            found.append(read(value))
-        except Bad as bad:
-            faults.append(Fault(number, bad.reason, bad.detail))
-    return found, faults
+    return sort_out(Source.open(path), lambda value: read(_record(value)))
+
+
+def _record(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise Bad("the record is not an object")
+    return value
+
+
+def _given(path: Path, faults: Sequence[Fault]) -> str:
+    return "\n    ".join([f"file {path}", *(f"record {fault.number}: {fault}" for fault in faults)])

@@ -12,13 +12,13 @@ Answer:`` (`acc`, and `acc_norm` by length); of MMLU's kind the choices are show
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from srlm.errors import DataError
-from srlm.seeds.source import Bad, Source, as_object, in_lines, is_unicode, shown
+from srlm.seeds.source import Bad, Source, as_object, in_lines, is_unicode, shown, sort_out
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 Form = Literal["choices", "letters"]
@@ -35,21 +35,14 @@ class Question:
 
 def read_questions(path: Path) -> tuple[list[Question], Form]:
     """The questions of a file and how they are asked; raises one DataError that names every bad line."""
-    numbered: Iterator[tuple[int, Question | Bad]]
     form: Form = "choices"
     if path.suffix == ".csv":
         rows = _rows(path)
         is_truthful = bool(rows) and "Best Answer" in rows[0][1]
         form = "choices" if is_truthful else "letters"
-        numbered = ((number, _try(_truthful if is_truthful else _mmlu, row)) for number, row in rows)
+        questions, faults = sort_out(rows, _truthful if is_truthful else _mmlu)
     else:
-        numbered = ((number, _try(_object, value)) for number, value in Source.open(path))
-    questions, faults = [], []
-    for number, found in numbered:
-        if isinstance(found, Bad):
-            faults.append(f"{number}: {found}")
-        else:
-            questions.append(found)
+        questions, faults = sort_out(Source.open(path), _object)
     if faults or not questions:
         raise DataError(
             f"questions {shown(str(path), 400)}",
@@ -95,14 +88,6 @@ def write_task(folder: Path, name: str, questions: Sequence[Question], form: For
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(task, sort_keys=False, allow_unicode=True), "utf-8")
     return path
-
-
-def _try(read: Any, value: object) -> Question | Bad:
-    try:
-        found: Question = read(value)
-    except Bad as bad:
-        return bad
-    return found
 
 
 def _object(value: object) -> Question:

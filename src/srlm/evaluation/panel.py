@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from srlm.config import Config, OpenAIEngineSection
+from srlm.engines.base import Engine
 from srlm.engines.opening import open_engine, open_named, open_roles
 from srlm.evaluation.heldout import heldout_loss, measure
 from srlm.evaluation.suites.asking import Contestant, GivenAnswers, Place
@@ -19,6 +20,10 @@ from srlm.stages.responses import respond
 from srlm.store.run import Run
 
 Results = dict[str, dict[str, Any]]
+"""Figures by suite."""
+
+Who = Model | OpenAIEngineSection | GivenAnswers
+"""Who can be measured: a model, a server, which has a model of its own, a file of answers."""
 
 
 class Evaluation:
@@ -33,7 +38,7 @@ class Evaluation:
     def measure(self, model: Model) -> None:
         """Answer the held-out prompts, judge the held-out ranked answers, and run the suites."""
         self._measure_heldout(model)
-        self._panel.measure(model)
+        self._panel.measure(model, model.name)
 
     def _measure_heldout(self, model: Model) -> None:
         config, run, seed = self._config, self._run, self._seed
@@ -61,28 +66,27 @@ class Panel:
         base: Model | None,
         heldout: Sequence[Prompt],
     ) -> None:
-        self._config, self._run, self._others = config, run, others
         from srlm.evaluation.suites.setting_up import set_up  # statistics, half a second to load
 
+        self._config, self._run, self._others = config, run, others
         self._benches: dict[str, Bench] = {
             suite.title: set_up(suite, heldout) for suite in config.evaluation.suites
         }
         self._models = {base.name: base} if base else {}
 
-    def measure(self, model: Model) -> Results:
-        """The figures of every suite for a model, by suite; done steps are read and not made again."""
-        self._models[model.name] = model
-        with open_engine(self._config.engine, model) as engine:
-            return self._measure(Contestant(model.name, model, engine))
+    def measure(self, who: Who, name: str) -> Results:
+        """The figures of every suite for a model, a server or a file of answers, by suite.
 
-    def measure_server(self, name: str, section: OpenAIEngineSection) -> Results:
-        """The same for a server, which has a model of its own."""
-        with open_engine(section, None) as engine:
-            return self._measure(Contestant(name, None, engine))
-
-    def measure_given(self, name: str, given: GivenAnswers) -> Results:
-        """The same for a file of answers."""
-        return self._measure(Contestant(name, given=given))
+        Steps that are done are read and not made again.
+        """
+        if isinstance(who, GivenAnswers):
+            return self._measure(Contestant(name, given=who))
+        if isinstance(who, OpenAIEngineSection):
+            with open_engine(who, None) as engine:
+                return self._measure(Contestant(name, engine=engine))
+        self._models[name] = who
+        with open_engine(self._config.engine, who) as engine:
+            return self._measure(Contestant(name, who, engine))
 
     def _measure(self, who: Contestant) -> Results:
         places = {title: Place(self._run, who.name, title) for title in self._benches}
@@ -94,20 +98,20 @@ class Panel:
             name = self._config.evaluation.judge.model
             if name and any(bench.section.judged for bench in self._benches.values()):
                 judge = stack.enter_context(open_named(self._config, name, self._others))
-            findings = {
-                title: bench.examine(
-                    places[title], who, answers[title], Help(self._config, judge, self._models)
-                )
-                for title, bench in self._benches.items()
-                if bench.section.judged
-            }
-        without = Help(self._config, None, self._models)  # by now the judge has given its memory back
-        findings |= {
-            title: bench.examine(places[title], who, answers[title], without)
-            for title, bench in self._benches.items()
-            if not bench.section.judged
-        }
+            findings = self._examine(who, places, answers, judge)
+        findings |= self._examine(who, places, answers, None)  # the judge has given its memory back
         return {
             title: bench.figures(places[title], who, answers[title], findings[title])
             for title, bench in self._benches.items()
+        }
+
+    def _examine(
+        self, who: Contestant, places: dict[str, Place], answers: dict[str, Any], judge: Engine | None
+    ) -> dict[str, Any]:
+        """What the suites with a judge found, or those without one."""
+        help_ = Help(self._config, judge, self._models)
+        return {
+            title: bench.examine(places[title], who, answers[title], help_)
+            for title, bench in self._benches.items()
+            if bench.section.judged == (judge is not None)
         }

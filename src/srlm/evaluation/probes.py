@@ -108,15 +108,7 @@ def said_twice(text: str) -> str:
 def probe_response(prompt: str, text: str) -> Response:
     """A text as a response to be judged."""
     asked = Prompt.of(prompt, (), 0)
-    return Response(
-        id=content_id("probe", asked.id, text),
-        prompt_id=asked.id,
-        prompt=prompt,
-        draw=0,
-        text=text,
-        num_tokens=0,
-        finish="stop",
-    )
+    return Response.given(content_id("probe", asked.id, text), asked, text)
 
 
 def bias(

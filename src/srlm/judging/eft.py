@@ -44,15 +44,7 @@ def as_responses(ranked: Iterable[RankedPrompt]) -> list[Response]:
 
 def _response(line: RankedPrompt, draw: int, answer: RankedAnswer) -> Response:
     prompt = Prompt.of(line.prompt, (), 0)
-    return Response(
-        id=content_id("seed answer", prompt.id, answer.text),
-        prompt_id=prompt.id,
-        prompt=line.prompt,
-        draw=draw,
-        text=answer.text,
-        num_tokens=0,
-        finish="stop",
-    )
+    return Response.given(content_id("seed answer", prompt.id, answer.text), prompt, answer.text, draw=draw)
 
 
 def agreed(

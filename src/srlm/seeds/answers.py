@@ -97,17 +97,8 @@ class AnswerFile:
             prompt, response = (self._text(value, key) for key in ("prompt", "response"))
         except Bad as bad:
             return Line(number, None, None, str(bad))
-        asked = Prompt.of(prompt, (), 0)
-        made = Response(
-            id=content_id("answer", number, prompt, response),
-            prompt_id=asked.id,
-            prompt=prompt,
-            draw=0,
-            text=response,
-            num_tokens=0,
-            finish="stop",
-        )
-        return Line(number, value, made)
+        id_ = content_id("answer", number, prompt, response)
+        return Line(number, value, Response.given(id_, Prompt.of(prompt, (), 0), response))
 
     def _text(self, value: dict[str, Any], key: str) -> str:
         name = next((name for name in self._fields[key] if name in value), None)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from srlm.errors import DataError
+from srlm.seeds.hub import fetched
 from srlm.seeds.source import DAMAGED, ENDS_EARLY, Bad, Source
 
 SHOWN_FAULTS = 20
@@ -149,16 +150,7 @@ def _fetched(source: str) -> Path:
     repository, filename = _HUB.get(source.removeprefix("OpenAssistant/"), (None, None))
     if repository is None or filename is None:
         return Path(source)
-    try:
-        from huggingface_hub import hf_hub_download
-
-        return Path(hf_hub_download(repo_id=repository, filename=filename, repo_type="dataset"))
-    except Exception as error:  # the client's errors have no common base, and the way out is the same
-        raise DataError(
-            source,
-            f"{filename} cannot be fetched from the hub ({type(error).__name__})",
-            f"download the file elsewhere and give its path (https://huggingface.co/datasets/{repository})",
-        ) from error
+    return fetched(repository, filename, source)
 
 
 def _objects(source: Source, note: Note) -> list[tuple[int, dict[str, Any]]]:

@@ -8,10 +8,10 @@ import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -22,6 +22,7 @@ TOO_DEEP, TOO_LONG = "nested too deeply", "not JSON that can be read: a number i
 ENDS_EARLY, DAMAGED = "the gzip file ends early", "the gzip file is damaged"
 
 Unit = Literal["line", "item"]
+T = TypeVar("T")
 
 _GZIP, _BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
 _CHUNK = 1 << 13  # small, for a file may have a member a line
@@ -116,6 +117,19 @@ class Source:
         return [name for name, _ in counts.most_common()]
 
 
+def sort_out(values: Iterable[tuple[int, object]], read: Callable[[Any], T]) -> tuple[list[T], list[Fault]]:
+    """What `read` makes of each numbered value, and by number why it could not (Bad) of the others."""
+    found, faults = [], []
+    for number, value in values:
+        try:
+            if isinstance(value, Bad):
+                raise value
+            found.append(read(value))
+        except Bad as bad:
+            faults.append(Fault(number, bad.reason, bad.detail))
+    return found, faults
+
+
 def numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """The lines that hold something, with their numbers from 1."""
     return ((number, line) for number, line in enumerate(lines, 1) if line.strip())
@@ -184,10 +198,11 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(f"`{shown(name)}`" for name in names[:most]) + rest if names else "nothing"
 
 
-def in_lines(faults: Sequence[str], most: int = 20) -> str:
-    """The first faults, a line each, and how many more there are."""
+def in_lines(faults: Sequence[str | Fault], most: int = 20) -> str:
+    """The first faults, a line each, with their numbers, and how many more there are."""
     rest = [f"and {len(faults) - most} more"] if len(faults) > most else []
-    return "".join(f"\n    {shown(fault, 300)}" for fault in [*faults[:most], *rest])
+    lines = [f"{one.number}: {one}" if isinstance(one, Fault) else one for one in faults[:most]]
+    return "".join(f"\n    {shown(line, 300)}" for line in [*lines, *rest])
 
 
 def _told(reason: str, detail: str) -> str:

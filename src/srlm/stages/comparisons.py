@@ -1,7 +1,7 @@
 """Two responses to one prompt side by side: which does the judge prefer, in the order they are given?"""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ from srlm.judging.reading import attempts_a_verdict, read_verdict
 from srlm.judging.rubric import Rubric
 from srlm.records import Comparison, Response, content_id, seed_for
 from srlm.stages.replies import replies_to
-from srlm.store.blocks import Block, Resume, Sized, blocks_after
+from srlm.store.blocks import Block, Items, Resume, Sized, blocks_after
 
 Couple = tuple[Response, Response]
 Verdict = Literal["first", "second", "tie"]
@@ -21,20 +21,12 @@ LEAST_MASS = 0.5
 
 
 @dataclass(frozen=True)
-class Couples:
+class Couples(Items[Couple]):
     """Responses to compare, the first of each shown first; `digest` names them all."""
-
-    items: Sequence[Couple]
 
     @property
     def digest(self) -> str:
         return content_id("couples", [[one.id, other.id] for one, other in self.items])
-
-    def __iter__(self) -> Iterator[Couple]:
-        return iter(self.items)
-
-    def __len__(self) -> int:
-        return len(self.items)
 
 
 def compare(

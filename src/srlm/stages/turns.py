@@ -8,7 +8,7 @@ from srlm.config import ResponsesSection
 from srlm.engines.base import Engine, Reply, Request
 from srlm.records import Conversation, Message, Response, content_id, seed_for
 from srlm.stages.replies import replies_to
-from srlm.store.blocks import Block, Resume, Sized, blocks_after
+from srlm.store.blocks import Block, Items, Resume, Sized, blocks_after
 
 
 @dataclass(frozen=True)
@@ -21,20 +21,12 @@ class Turns:
 
 
 @dataclass(frozen=True)
-class Conversations:
+class Conversations(Items[Turns]):
     """Conversations to hold; `digest` names them all."""
-
-    items: Sequence[Turns]
 
     @property
     def digest(self) -> str:
         return content_id("turns", [[one.id, one.texts, one.temperature] for one in self.items])
-
-    def __iter__(self) -> Iterator[Turns]:
-        return iter(self.items)
-
-    def __len__(self) -> int:
-        return len(self.items)
 
 
 def converse(

@@ -1,6 +1,6 @@
 """The unit in which a stage hands over its records and after which a run can be resumed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
@@ -40,6 +40,19 @@ class Sized(Protocol[T_co]):
 
     def __iter__(self) -> Iterator[T_co]: ...
     def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Items(Generic[T]):
+    """Something to go through in order. A subclass gives it a `digest`, which makes it a step's input."""
+
+    items: Sequence[T]
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
 
 
 def blocks_after(items: Iterable[T], size: int, done: int) -> Iterator[list[T]]:

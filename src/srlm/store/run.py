@@ -8,7 +8,6 @@ killed run repeats at most the block it was in.
 
 import hashlib
 import json
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,9 +27,9 @@ from srlm.store.blocks import Block, Resume
 from srlm.store.files import write_atomically
 from srlm.store.jsonl import BlockWriter, Records, read_records
 from srlm.store.machine import describe_machine
+from srlm.store.redo import State, forget, states_from, suite_of
 
 R = TypeVar("R", bound=Record)
-State = dict[str, Any]
 
 
 class Progress(Protocol):
@@ -221,9 +220,9 @@ def open_run(
             "wait for it, or name another run with --name (another folder with --out)",
         ) from error
     try:
-        again = _from(folder, redo) if redo else []
+        again = states_from(_states(folder), redo) if redo else []
         _refuse_changes(folder, config, [state for state in _states(folder) if state not in again])
-        _forget(folder, again)
+        forget(folder, again)
         with _room("run.json"):
             saved = {"config": config.model_dump(mode="json"), "origins": origins or {}}
             write_atomically(folder / "config.json", json.dumps(saved, indent=1) + "\n")
@@ -231,58 +230,6 @@ def open_run(
         yield Run(folder, config, progress or Quiet())
     finally:
         lock.release()
-
-
-def _from(folder: Path, step: str) -> list[State]:
-    """The states of a step and of all begun after it that rest on it, the last first; raises RunError."""
-    states = sorted(_states(folder), key=lambda state: state["number"])
-    names = [state["step"] for state in states]
-    if step not in names:
-        raise RunError(
-            f"--redo {step}", f"{folder} has no such step", f"take one of {', '.join(names) or 'none yet'}"
-        )
-    after = states[names.index(step) :]
-    return [state for state in after if _rests_on(state["step"], step)][::-1]
-
-
-def _rests_on(other: str, step: str) -> bool:
-    """Whether a later step is to be made again with `step`: no training rests on an evaluation."""
-    if "/evaluation/" not in step and not step.startswith("prompts/"):
-        return True
-    return _suite_of(other) == _suite_of(step)
-
-
-def _suite_of(step: str) -> str:
-    """The suite that a step belongs to, or the model whose held-out figures it is a part of."""
-    first, *rest = step.split("/")
-    if first == "prompts":
-        return f"suite {rest[0]}"
-    if len(rest) == 3 and rest[0] == "evaluation":
-        return f"suite {rest[1]}"
-    return f"model {first}" if rest[:1] == ["evaluation"] else ""
-
-
-def _forget(folder: Path, states: list[State]) -> None:
-    """Remove what steps have made. Folders are moved away first, so that no half of one is ever used."""
-    for state in states:
-        base = folder / state["step"]
-        trained = [base, base.parent / "model"] if base.is_dir() else []
-        away = [_moved_away(path) for path in trained]
-        base.with_name(f"{base.name}.step.json").unlink()
-        for path in (base.with_name(f"{base.name}.jsonl"), base.with_name(f"{base.name}.json")):
-            path.unlink(missing_ok=True)
-        for path in away:
-            shutil.rmtree(path)
-
-
-def _moved_away(path: Path) -> Path:
-    away = path.with_name(f".{path.name}.forgotten")
-    if away.exists():
-        shutil.rmtree(away)
-    if path.exists():
-        path.rename(away)
-    away.mkdir(exist_ok=True)
-    return away
 
 
 def _made_with(folder: Path) -> dict[str, Any]:
@@ -388,7 +335,7 @@ def _changed(folder: Path, step: str, before: dict[str, Any], after: dict[str, A
         "it was made with other values: " + "; ".join(what),
         "set them back, start another run with --name, or remake this step and all that rest on it "
         f"with --redo {step}"
-        + ("; or give the suite another `name`" if _suite_of(step).startswith("suite") else ""),
+        + ("; or give the suite another `name`" if suite_of(step).startswith("suite") else ""),
     )
 
 

@@ -5,9 +5,7 @@ predecessor that has not ended yet, and ends when its parent does.
 """
 
 import json
-import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,19 +14,19 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from srlm.errors import SrlmError, TrainingError
+from srlm.process import end_with_parent, message_channel
 from srlm.training.launch import TrainJob
 
 
 def main(path: str) -> None:
     """Do the job of a file."""
     job = TrainJob.model_validate_json(Path(path).read_text("utf-8"))
-    channel = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints is noise, not a message
+    channel = message_channel()
 
     def send(**message: Any) -> None:
         print(json.dumps(message), file=channel, flush=True)
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         with _alone(job.folder):
             if not job.target.exists():  # a predecessor whose parent was killed may just have finished
@@ -52,12 +50,6 @@ def _alone(folder: Path) -> Iterator[None]:
             "another training process is at work there",
             "end that process, then run the same command again",
         ) from error
-
-
-def _end_with_parent() -> None:
-    """The parent holds our standard input open as long as it lives."""
-    sys.stdin.read()
-    os._exit(1)
 
 
 if __name__ == "__main__":

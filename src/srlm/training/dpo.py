@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from srlm.store.files import write_atomically
-from srlm.training.batches import Layout, Tokens
+from srlm.training.batches import Tokens, collate, micro_batches
 from srlm.training.losses import dpo_losses, sum_by_sequence
 from srlm.training.policy import answer_logprobs
 from srlm.training.trainer import Metrics, MicroLoss
@@ -27,13 +27,13 @@ class TokenPair(NamedTuple):
 
 
 def pair_logprobs(
-    model: Any, pairs: list[TokenPair], layout: Layout, autocast: Callable[[], Any]
+    model: Any, pairs: list[TokenPair], pad: int, autocast: Callable[[], Any]
 ) -> tuple[Tensor, Tensor, int]:
     """Summed log-probabilities of the chosen and the rejected answers, [pairs] each, and the tokens seen."""
     sequences = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-    batch = layout.batch(sequences).to(model.device)
+    batch = collate(sequences, pad).to(model.device)
     sums = sum_by_sequence(answer_logprobs(model, batch, autocast()), batch.owners, len(sequences))
-    return sums[: len(pairs)], sums[len(pairs) :], batch.num_tokens
+    return sums[: len(pairs)], sums[len(pairs) :], int(batch.mask.sum())
 
 
 @torch.no_grad()
@@ -42,7 +42,7 @@ def reference_logprobs(
     model: Any,
     pairs: list[TokenPair],
     *,
-    layout: Layout,
+    pad: int,
     micro_tokens: int,
     autocast: Callable[[], Any],
 ) -> list[tuple[float, float]]:
@@ -51,8 +51,8 @@ def reference_logprobs(
         return [tuple(json.loads(line)) for line in path.read_text().splitlines()]
     model.eval()
     found: dict[int, tuple[float, float]] = {}
-    for group in layout.split(pairs, micro_tokens):
-        chosen, rejected, _ = pair_logprobs(model, [pairs[index] for index in group], layout, autocast)
+    for group in micro_batches([pair_length(pair) for pair in pairs], micro_tokens):
+        chosen, rejected, _ = pair_logprobs(model, [pairs[index] for index in group], pad, autocast)
         found |= dict(zip(group, zip(chosen.tolist(), rejected.tolist(), strict=True), strict=True))
     ordered = [found[index] for index in range(len(pairs))]
     write_atomically(path, "".join(json.dumps(entry) + "\n" for entry in ordered))
@@ -68,15 +68,14 @@ def dpo_micro_loss(
     pairs: list[TokenPair],
     reference: list[tuple[float, float]],
     beta: float,
-    layout: Layout,
+    pad: int,
     autocast: Callable[[], Any],
 ) -> Callable[[list[int]], MicroLoss]:
     """For an optimiser batch, the function that gives each micro-batch's share of its loss."""
 
     def for_batch(batch: list[int]) -> MicroLoss:
         def share(model: Any, group: list[int]) -> tuple[Tensor, Metrics]:
-            mine = [pairs[index] for index in group]
-            chosen, rejected, tokens = pair_logprobs(model, mine, layout, autocast)
+            chosen, rejected, tokens = pair_logprobs(model, [pairs[index] for index in group], pad, autocast)
             known = torch.tensor([reference[index] for index in group], device=chosen.device)
             losses, margin = dpo_losses(chosen, rejected, known[:, 0], known[:, 1], beta)
             sums = {

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from srlm.models import device_of
 from srlm.records import Example, Pair
 from srlm.store.files import publish_folder, write_atomically
 from srlm.store.jsonl import read_records
-from srlm.training.batches import Layout, Tokens, encode, training_order
+from srlm.training.batches import Tokens, collate, encode, micro_batches, sequence_length, training_order
 from srlm.training.dpo import TokenPair, dpo_micro_loss, pair_length, reference_logprobs
 from srlm.training.launch import TrainJob
-from srlm.training.policy import answer_logprobs, can_pack, load_policy
+from srlm.training.policy import answer_logprobs, load_policy
 from srlm.training.sft import sft_micro_loss
 from srlm.training.trainer import LoopTrainer, Report, checkpoint_to_resume
 
@@ -35,9 +36,8 @@ def train_job(job: TrainJob, report: Report) -> None:
     items, left_out = _items(job, section, tokenizer)
     model = load_policy(job.model, section, seed=job.seed, trust_remote_code=job.trust_remote_code)
     model.to(device_of(section.device))
-    layout = Layout(tokenizer.pad_token_id, packed=can_pack(model))
-    before = _start_loss(job, section, model, tokenizer, layout) if job.sft else None
-    trainer = _trainer(job, section, model, items, layout=layout, report=report)
+    before = _start_loss(job, section, model, tokenizer) if job.sft else None
+    trainer = _trainer(job, section, model, items, pad=tokenizer.pad_token_id, report=report)
     checkpoint = checkpoint_to_resume(job.folder / "checkpoints")
     started = time.monotonic()
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -50,8 +50,7 @@ def train_job(job: TrainJob, report: Report) -> None:
         "seconds": round(time.monotonic() - started, 1),
         "resumed_at": _step_of(checkpoint),
         "heldout_loss_before": before,
-        "heldout_loss": _heldout_loss(job, section, model, tokenizer, layout),
-        "packed": layout.packed,
+        "heldout_loss": _heldout_loss(job, section, model, tokenizer),
         "peak_memory_gib": peak_memory_gib(),
     }
     write_atomically(job.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
@@ -59,29 +58,24 @@ def train_job(job: TrainJob, report: Report) -> None:
 
 
 def _trainer(
-    job: TrainJob,
-    section: TrainingSection,
-    model: Any,
-    items: list[Any],
-    *,
-    layout: Layout,
-    report: Report,
+    job: TrainJob, section: TrainingSection, model: Any, items: list[Any], *, pad: int, report: Report
 ) -> LoopTrainer:
     def autocast() -> AbstractContextManager[Any]:
         return _autocast(section, model)
 
+    length: Callable[[Any], int]
     if job.dpo:
         path = job.folder / "reference.jsonl"
         reference = reference_logprobs(
-            path, model, items, layout=layout, micro_tokens=section.micro_tokens, autocast=autocast
+            path, model, items, pad=pad, micro_tokens=section.micro_tokens, autocast=autocast
         )
-        loss, units = dpo_micro_loss(items, reference, job.dpo.beta, layout, autocast), items
+        loss, length = dpo_micro_loss(items, reference, job.dpo.beta, pad, autocast), pair_length
     else:
         balance = job.sft.balance if job.sft else "tokens"
-        loss, units = sft_micro_loss(items, layout, autocast, balance), [(item,) for item in items]
+        loss, length = sft_micro_loss(items, pad, autocast, balance), sequence_length
 
     def split(batch: list[int]) -> list[list[int]]:
-        groups = layout.split([units[index] for index in batch], section.micro_tokens)
+        groups = micro_batches([length(items[index]) for index in batch], section.micro_tokens)
         return [[batch[place] for place in group] for group in groups]
 
     order = training_order(len(items), section.batch_size, section.epochs, job.seed)
@@ -113,28 +107,24 @@ def _items(job: TrainJob, section: TrainingSection, tokenizer: Any) -> tuple[lis
     return found, len(items) - len(found)
 
 
-def _start_loss(
-    job: TrainJob, section: TrainingSection, model: Any, tokenizer: Any, layout: Layout
-) -> float | None:
+def _start_loss(job: TrainJob, section: TrainingSection, model: Any, tokenizer: Any) -> float | None:
     """Held-out loss of the start model, kept in a file for a resumed training."""
     path = job.folder / "start.json"
     if not path.exists():
-        write_atomically(path, json.dumps(_heldout_loss(job, section, model, tokenizer, layout)))
+        write_atomically(path, json.dumps(_heldout_loss(job, section, model, tokenizer)))
     loss: float | None = json.loads(path.read_text())
     return loss
 
 
 @torch.no_grad()
-def _heldout_loss(
-    job: TrainJob, section: TrainingSection, model: Any, tokenizer: Any, layout: Layout
-) -> float | None:
+def _heldout_loss(job: TrainJob, section: TrainingSection, model: Any, tokenizer: Any) -> float | None:
     """Mean negative log-likelihood a target token of the held-out instruction answers."""
     model.eval()
     examples = read_records(job.folder / "heldout.jsonl", Example)
     items: list[Tokens] = [encode(tokenizer, item.prompt, item.response) for item in examples]
     total = 0.0
-    for group in layout.split([(item,) for item in items], section.micro_tokens):
-        batch = layout.batch([items[index] for index in group]).to(model.device)
+    for group in micro_batches([len(item.ids) for item in items], section.micro_tokens):
+        batch = collate([items[index] for index in group], tokenizer.pad_token_id).to(model.device)
         total -= float(answer_logprobs(model, batch, _autocast(section, model)).sum())
     return total / sum(item.num_targets for item in items) if items else None
 

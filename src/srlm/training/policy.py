@@ -12,7 +12,7 @@ from srlm.config import TrainingSection
 from srlm.errors import ModelError
 from srlm.models import load_weights
 from srlm.records import seed_for
-from srlm.training.batches import Batch, Tokens, collate, pack
+from srlm.training.batches import Batch
 from srlm.training.losses import target_logprobs
 
 BLOCK_OUTPUTS = ("o_proj", "down_proj", "c_proj", "out_proj", "dense_4h_to_h", "fc2")
@@ -84,14 +84,11 @@ def answer_logprobs(model: Any, batch: Batch, autocast: AbstractContextManager[A
     handle = head.register_forward_pre_hook(take)
     try:
         with autocast or nullcontext():
-            placed = {} if batch.positions is None else {"position_ids": batch.positions}
-            model(input_ids=batch.ids, attention_mask=batch.mask, **placed)
+            model(input_ids=batch.ids, attention_mask=batch.mask)
     finally:
         handle.remove()
     with autocast or nullcontext():
-        return target_logprobs(
-            taken[0].flatten(0, 1)[batch.where], batch.targets, lambda hidden: logits_of(model, hidden)
-        )
+        return target_logprobs(taken[0][batch.where], batch.targets, lambda hidden: logits_of(model, hidden))
 
 
 def logits_of(model: Any, hidden: Tensor) -> Tensor:
@@ -105,31 +102,6 @@ def logits_of(model: Any, hidden: Tensor) -> Tensor:
     if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
         logits = torch.tanh(logits / cap) * cap
     return logits
-
-
-@torch.no_grad()
-def can_pack(model: Any) -> bool:
-    """Whether the model gives the same log-probabilities packed as padded: it takes a mask of our own.
-
-    Windows of attention would be lost in such a mask, so a model that has them is not packed.
-    """
-    config = model.config.get_text_config()
-    layers = set(getattr(config, "layer_types", None) or ["full_attention"])
-    windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-    if layers != {"full_attention"} or windowed:
-        return False
-    items = [Tokens((5, 6, 7, 8, 9, 11), 3), Tokens((5, 6, 7, 10), 3), Tokens((4, 9, 3), 1)]
-    was_training = model.training
-    model.eval()
-    try:
-        batches = (batch.to(model.device) for batch in (collate(items, 0), pack(items)))
-        padded, packed = (answer_logprobs(model, batch) for batch in batches)
-    except (RuntimeError, ValueError, TypeError):  # what models raise at a mask or positions they do not know
-        return False
-    finally:
-        model.train(was_training)
-    # In bfloat16 sums differ in another order; a token that sees a wrong one is further off.
-    return torch.allclose(padded, packed, atol=1e-3 if padded.dtype == model.dtype else 0.3)
 
 
 @torch.no_grad()

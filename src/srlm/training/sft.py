@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from srlm.training.batches import Layout, Tokens
+from srlm.training.batches import Tokens, collate
 from srlm.training.losses import balanced_sft_loss, sft_loss
 from srlm.training.policy import answer_logprobs
 from srlm.training.trainer import Metrics, MicroLoss
@@ -14,7 +14,7 @@ from srlm.training.trainer import Metrics, MicroLoss
 
 def sft_micro_loss(
     items: list[Tokens],
-    layout: Layout,
+    pad: int,
     autocast: Callable[[], Any],
     balance: Literal["tokens", "examples"] = "tokens",
 ) -> Callable[[list[int]], MicroLoss]:
@@ -24,7 +24,7 @@ def sft_micro_loss(
         num_targets = sum(items[index].num_targets for index in batch)
 
         def share(model: Any, group: list[int]) -> tuple[Tensor, Metrics]:
-            micro = layout.batch([items[index] for index in group]).to(model.device)
+            micro = collate([items[index] for index in group], pad).to(model.device)
             logprobs = answer_logprobs(model, micro, autocast())
             loss = sft_loss(logprobs, num_targets)
             if balance == "examples":
@@ -32,7 +32,7 @@ def sft_micro_loss(
                 loss = balanced_sft_loss(logprobs, micro.owners, counts, len(batch))
             return loss, {
                 "target_tokens": float(len(micro.targets)),
-                "tokens": float(micro.num_tokens),
+                "tokens": float(micro.mask.sum()),
                 "answer_length": len(micro.targets) / len(batch),
             }
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from srlm.config import AlpacaEvalSuite
@@ -29,6 +28,7 @@ from srlm.evaluation.suites.bench import Help
 from srlm.evaluation.suites.verdicts import Findings, Verdicts, prompt_labels, to_judge
 from srlm.judging.rubric import load_rubric
 from srlm.records import Comparison, Judgment, Prompt, Response
+from srlm.seeds.hub import data_file
 from srlm.seeds.source import Fault
 from srlm.stages.comparisons import compare
 from srlm.stages.judgments import judge
@@ -43,15 +43,15 @@ class AlpacaEval:
     section: AlpacaEvalSuite
 
     def __post_init__(self) -> None:
-        baseline = GivenAnswers.read(Path(self.section.baseline))
+        baseline = GivenAnswers.read(data_file(self.section.baseline))
         every = [Prompt.of(text, (), 0) for text in baseline.texts]
         self.positions = spread(range(len(every)), self.section.limit)
         self.prompts = [every[position] for position in self.positions]
         self.baseline = given_answers(baseline, self.prompts)
         self.rubric = load_rubric(self.section.rubric)
         difficulty, regularisation = self.section.difficulty, self.section.regularisation
-        self.difficulty = read_difficulty(Path(difficulty)) if difficulty else None
-        self.regularisation = read_regularisation(Path(regularisation)) if regularisation else []
+        self.difficulty = read_difficulty(data_file(difficulty)) if difficulty else None
+        self.regularisation = read_regularisation(data_file(regularisation)) if regularisation else []
 
     def asked(self) -> list[str]:
         return [prompt.text for prompt in self.prompts]

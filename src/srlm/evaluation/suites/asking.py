@@ -1,6 +1,6 @@
 """What suites share: prompts from a file, answers from a model or a file, where the steps lie."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,8 +11,9 @@ from srlm.errors import DataError
 from srlm.models import Model
 from srlm.records import Finish, Prompt, Response, content_id
 from srlm.seeds.answers import NAMES
-from srlm.seeds.source import Bad, Source, as_object, in_lines, is_unicode, kind_of, listed, shown
+from srlm.seeds.source import Bad, Source, as_object, in_lines, is_unicode, kind_of, listed, shown, sort_out
 from srlm.stages.responses import respond
+from srlm.store.blocks import Items
 from srlm.store.run import Run
 
 T = TypeVar("T")
@@ -42,10 +43,9 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Answers:
+class Answers(Items[Response]):
     """One or more answers to every prompt; a prompt that could not be asked has empty ones, which lose."""
 
-    items: Sequence[Response]
     unanswered: frozenset[str] = frozenset()
 
     @property
@@ -55,12 +55,6 @@ class Answers:
             [[item.id, item.prompt_id, item.prompt] for item in self.items],
             sorted(self.unanswered),
         )
-
-    def __iter__(self) -> Iterator[Response]:
-        return iter(self.items)
-
-    def __len__(self) -> int:
-        return len(self.items)
 
     def asked(self) -> "Answers":
         """Those that somebody wrote."""
@@ -89,15 +83,14 @@ class GivenAnswers:
         that stands a second time. An empty answer is an answer.
         """
         texts: dict[str, str] = {}
-        faults = []
-        for number, value in Source.open(path):
-            try:
-                prompt, answer = (_text(value, key) for key in ("prompt", "response"))
-                if prompt in texts:
-                    raise Bad("its prompt stands in an earlier one", shown(prompt))
-                texts[prompt] = answer
-            except Bad as bad:
-                faults.append(f"{number}: {bad}")
+
+        def read(value: object) -> None:
+            prompt, answer = (_text(value, key) for key in ("prompt", "response"))
+            if prompt in texts:
+                raise Bad("its prompt stands in an earlier one", shown(prompt))
+            texts[prompt] = answer
+
+        _, faults = sort_out(Source.open(path), read)
         if faults:
             raise DataError(
                 f"answers {shown(str(path), 400)}",
@@ -125,19 +118,18 @@ def read_prompts(path: Path) -> list[Prompt]:
     Raises one DataError that names every line that is none or repeats one.
     """
     found: dict[str, Prompt] = {}
-    faults = []
-    for number, value in Source.open(path):
-        try:
-            text = value if isinstance(value, str) else _text(value, "prompt")
-            if not text.strip():
-                raise Bad("it is empty")
-            if not is_unicode(text):
-                raise Bad("it holds half a character (a lone surrogate)")
-            if text in found:
-                raise Bad("it stands in an earlier one", shown(text))
-            found[text] = Prompt.of(text, (), 0)
-        except Bad as bad:
-            faults.append(f"{number}: {bad}")
+
+    def read(value: object) -> None:
+        text = value if isinstance(value, str) else _text(value, "prompt")
+        if not text.strip():
+            raise Bad("it is empty")
+        if not is_unicode(text):
+            raise Bad("it holds half a character (a lone surrogate)")
+        if text in found:
+            raise Bad("it stands in an earlier one", shown(text))
+        found[text] = Prompt.of(text, (), 0)
+
+    _, faults = sort_out(Source.open(path), read)
     if faults:
         raise DataError(
             f"prompts {shown(str(path), 400)}",
@@ -175,7 +167,7 @@ def given_answers(given: GivenAnswers, prompts: Sequence[Prompt]) -> Answers:
     lost = [prompt.text for prompt in prompts if prompt.text not in given.texts]
     if lost:
         raise DataError(
-            f"answers {given.path}",
+            f"answers {shown(str(given.path), 400)}",
             f"{len(lost)} of the {len(prompts)} prompts have none in it: {listed(lost, 5)}",
             "answer every prompt, word for word as it stands; where a model wrote nothing, its response is "
             "an empty text and a fail",
@@ -185,32 +177,17 @@ def given_answers(given: GivenAnswers, prompts: Sequence[Prompt]) -> Answers:
 
 def as_response(prompt: Prompt, text: str, *, draw: int = 0, finish: Finish = "stop") -> Response:
     """A text as the response to a prompt."""
-    return Response(
-        id=content_id("answer", prompt.id, draw, text),
-        prompt_id=prompt.id,
-        prompt=prompt.text,
-        draw=draw,
-        text=text,
-        num_tokens=0,
-        finish=finish,
-    )
+    id_ = content_id("answer", prompt.id, draw, text)
+    return Response.given(id_, prompt, text, draw=draw, finish=finish)
 
 
 @dataclass(frozen=True)
-class Prompts:
+class Prompts(Items[Prompt]):
     """Prompts as a step's input: `digest` names them all."""
-
-    items: Sequence[Prompt]
 
     @property
     def digest(self) -> str:
         return content_id("prompts", [item.id for item in self.items])
-
-    def __iter__(self) -> Iterator[Prompt]:
-        return iter(self.items)
-
-    def __len__(self) -> int:
-        return len(self.items)
 
 
 def _text(value: object, key: str) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from srlm.config import DiversitySuite, LocalEngineSection
@@ -11,6 +10,7 @@ from srlm.evaluation.diversity import diversity_figures
 from srlm.evaluation.suites.asking import Answers, Contestant, Place, answers_of, read_prompts, spread
 from srlm.evaluation.suites.bench import Help
 from srlm.records import Divergence, Prompt, content_id
+from srlm.seeds.hub import data_file
 from srlm.stages.drift import drift
 from srlm.store.jsonl import Records
 
@@ -35,7 +35,7 @@ class Diversity:
 
     def __post_init__(self) -> None:
         source = self.section.prompts
-        prompts = list(self.heldout) if source == "builtin" else read_prompts(Path(source))
+        prompts = list(self.heldout) if source == "builtin" else read_prompts(data_file(source))
         self.prompts = spread(prompts, self.section.limit)
 
     def asked(self) -> list[str]:

@@ -17,6 +17,7 @@ from srlm.evaluation.suites.asking import Contestant, Place
 from srlm.evaluation.suites.bench import Help
 from srlm.models import Model
 from srlm.records import content_id
+from srlm.seeds.hub import data_file
 
 FILES = {".csv", ".gz", ".json", ".jsonl"}
 
@@ -99,7 +100,7 @@ def _texts_of(file: Path) -> list[str]:
 
 
 def _task(name: str) -> Task:
-    path = Path(name)
+    path = data_file(name)
     if path.suffix in {".yaml", ".yml"}:
         if not path.is_file():
             raise DataError(f"task {name}", "there is no such file", "name a task file of the harness")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from srlm.config import HeadToHeadSuite
@@ -15,6 +14,7 @@ from srlm.evaluation.suites.bench import Help
 from srlm.evaluation.suites.verdicts import Findings, Verdicts, prompt_labels, to_judge
 from srlm.judging.rubric import Rubric, load_rubric
 from srlm.records import Comparison, Judgment, Label, Prompt
+from srlm.seeds.hub import data_file
 from srlm.stages.comparisons import compare
 from srlm.stages.judgments import judge
 from srlm.store.jsonl import Records
@@ -35,7 +35,7 @@ class HeadToHead:
 
     def __post_init__(self) -> None:
         source = self.section.prompts
-        prompts = list(self.heldout) if source == "builtin" else read_prompts(Path(source))
+        prompts = list(self.heldout) if source == "builtin" else read_prompts(data_file(source))
         self.prompts = spread(prompts, self.section.limit)
         self.rubric: Rubric = load_rubric(self.section.rubric)
 

@@ -1,7 +1,6 @@
 """MT-Bench from a model to its grades: two turns of 80 questions, each turn graded on its own."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from srlm.config import MTBenchSuite
@@ -19,6 +18,7 @@ from srlm.evaluation.suites.asking import Answers, Contestant, Place, spread
 from srlm.evaluation.suites.bench import Help
 from srlm.judging.rubric import grading_rubric
 from srlm.records import Judgment, Response, content_id
+from srlm.seeds.hub import data_file
 from srlm.stages.judgments import judge
 from srlm.stages.turns import Conversations, Turns, converse, turn_id
 from srlm.store.jsonl import Records
@@ -36,10 +36,10 @@ class MTBench:
     section: MTBenchSuite
 
     def __post_init__(self) -> None:
-        self.questions = spread(read_questions(Path(self.section.questions)), self.section.limit)
+        self.questions = spread(read_questions(data_file(self.section.questions)), self.section.limit)
         references = self.section.references
-        self.references = read_references(Path(references)) if references else {}
-        self.wrong = wrong_references(Path(references)) if references else []
+        self.references = read_references(data_file(references)) if references else {}
+        self.wrong = wrong_references(data_file(references)) if references else []
         self.rubric = grading_rubric(self.section.rubric)
         self.turns = Conversations([self._turns(question) for question in self.questions])
 

@@ -1,7 +1,6 @@
 """Suites whose answers a program checks: IFEval and GSM8K."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from srlm.config import GSM8KSuite, IFEvalSuite
@@ -12,6 +11,7 @@ from srlm.evaluation.ifeval import ifeval_figures, read_tasks, verify_all
 from srlm.evaluation.suites.asking import Answers, Contestant, GivenAnswers, Place, answers_of, spread
 from srlm.evaluation.suites.bench import Help
 from srlm.records import Prompt
+from srlm.seeds.hub import data_file
 from srlm.seeds.source import listed, shown
 
 
@@ -22,7 +22,7 @@ class IFEval:
     section: IFEvalSuite
 
     def __post_init__(self) -> None:
-        self.tasks = spread(read_tasks(Path(self.section.data)), self.section.limit)
+        self.tasks = spread(read_tasks(data_file(self.section.data)), self.section.limit)
         self.prompts = [Prompt.of(task.prompt, (), 0) for task in self.tasks]
 
     def asked(self) -> list[str]:
@@ -56,7 +56,7 @@ class GSM8K:
     section: GSM8KSuite
 
     def __post_init__(self) -> None:
-        self.questions = spread(read_questions(Path(self.section.data)), self.section.limit)
+        self.questions = spread(read_questions(data_file(self.section.data)), self.section.limit)
         self.prompts = [Prompt.of(request_text(question.text), (), 0) for question in self.questions]
 
     def asked(self) -> list[str]:
@@ -97,4 +97,4 @@ class GSM8K:
                 "keep one answer a question",
             )
         texts = {bare.get(prompt, prompt): text for prompt, text in given.texts.items()}
-        return GivenAnswers(Path(shown(str(given.path), 400)), texts)
+        return GivenAnswers(given.path, texts)
