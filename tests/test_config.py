@@ -65,8 +65,10 @@ def test_extends_once(tmp_path):
 
 
 def test_a_changed_kind_starts_its_section_anew():
-    assert load("llama3-8b").config.engine.batch_tokens == 131072
-    assert load("llama3-8b", ["engine.kind=scripted"]).config.engine.kind == "scripted"
+    assert load("smollm2", ["engine.batch_tokens=900"]).config.engine.batch_tokens == 900
+    assert (
+        load("smollm2", ["engine.batch_tokens=900", "engine.kind=scripted"]).config.engine.kind == "scripted"
+    )
 
 
 def test_unknown_recipe_names_the_nearest():

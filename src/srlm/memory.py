@@ -4,6 +4,14 @@ import ctypes
 import resource
 import sys
 from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+_LIMITS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
 
 
 def peak_memory_gib() -> float:
@@ -16,3 +24,12 @@ def give_back_memory() -> None:
     """Return freed memory to the system: glibc keeps it in holes until it is asked."""
     with suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take: what the machine, or the container's limit, has left."""
+    free = psutil.virtual_memory().available
+    for limit, used in _LIMITS:
+        with suppress(OSError, ValueError):  # no such limit here, or the word "max"
+            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+    return max(free, 0)

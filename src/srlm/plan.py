@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from srlm.config import AnsweredSuite, Config, HeadToHeadSuite, LocalEngineSection, TrainingSection
+from srlm.config import MOST_ROWS, AnsweredSuite, Config, HeadToHeadSuite, LocalEngineSection, TrainingSection
 from srlm.errors import ModelError
 from srlm.evaluation.suites.setting_up import set_up
 from srlm.judging.eft import eft_examples
@@ -181,8 +181,8 @@ def memory_gib(parameters: int, section: TrainingSection) -> float:
 
 
 def generation_gib(parameters: int, model: Model, config: Config) -> float:
-    """Peak of the generating process: weights, and four times the keys and values of one batch, which are
-    copied as they grow and as rows leave (recipe smollm2: 2.4 GiB).
+    """Peak of the generating process: weights, and twice the keys and values of all that is under way at a
+    time, for they are copied as they grow (recipe smollm2: 2.4 GiB).
     """
     if not isinstance(config.engine, LocalEngineSection):
         return 0.0
@@ -192,7 +192,13 @@ def generation_gib(parameters: int, model: Model, config: Config) -> float:
     width = shape.get("head_dim") or shape["hidden_size"] // heads
     cached = 2 * shape["num_hidden_layers"] * (shape.get("num_key_value_heads") or heads) * width
     bytes_each = 4 if config.engine.dtype == "float32" else 2
-    numbers: int = parameters + 4 * config.engine.batch_tokens * cached
+    asked = (
+        (config.prompts.block, config.prompts.max_tokens),
+        (config.responses.block * config.responses.samples, config.responses.max_tokens),
+        (config.judge.block * config.judge.samples, config.judge.max_tokens),
+    )
+    most = max(min(rows, MOST_ROWS["cpu"]) * budget for rows, budget in asked)
+    numbers: int = parameters + 2 * min(most, config.engine.batch_tokens or most) * cached
     return bytes_each * numbers / 2**30 + 0.6
 
 

@@ -10,8 +10,14 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from srlm.config.base import Device, Dtype, Names, Sampling, Section
-from srlm.config.engines import EngineSection, LocalEngineSection, OpenAIEngineSection, ScriptedEngineSection
+from srlm.config.base import Device, Dtype, Names, Precision, Sampling, Section
+from srlm.config.engines import (
+    MOST_ROWS,
+    EngineSection,
+    LocalEngineSection,
+    OpenAIEngineSection,
+    ScriptedEngineSection,
+)
 from srlm.config.evaluation import (
     AlpacaEvalSuite,
     AnsweredSuite,
@@ -170,6 +176,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 __all__ = [
+    "MOST_ROWS",
     "AlpacaEvalSuite",
     "AnsweredSuite",
     "AnswersSection",
@@ -194,6 +201,7 @@ __all__ = [
     "ModelSection",
     "OpenAIEngineSection",
     "PairsSection",
+    "Precision",
     "PromptsSection",
     "ResponsesSection",
     "Sampling",

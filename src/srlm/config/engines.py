@@ -7,7 +7,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from srlm.config.base import Device, Dtype, Section
+from srlm.config.base import Device, Precision, Section
+
+MOST_ROWS = {"cpu": 256, "cuda": 1024}
+"""Samples under way at a time, beyond which a step only takes longer (docs/performance.md)."""
 
 
 class LocalEngineSection(Section):
@@ -15,9 +18,16 @@ class LocalEngineSection(Section):
 
     kind: Literal["local"] = "local"
     device: Device = Field("auto", description="`auto` takes CUDA when it is there")
-    dtype: Dtype = Field("bfloat16", description="precision of the weights while generating")
-    batch_tokens: int = Field(
-        16384, ge=64, description="tokens, prompt and answer budget, of all sequences batched together"
+    dtype: Precision = Field(
+        "auto",
+        description="precision of the weights while generating; `auto`: bfloat16 where the machine "
+        "multiplies it faster, else float32",
+    )
+    batch_tokens: int | None = Field(
+        None,
+        ge=64,
+        description="tokens, prompts and answer budgets, that may be under way at a time; empty: what half "
+        "of the free memory holds",
     )
 
 

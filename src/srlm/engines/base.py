@@ -14,7 +14,8 @@ class Request:
 
     `seed` fixes all draws: sample i uses ``seed_for(seed, i)``, whatever it is batched with.
     `prefix` is put into the assistant's mouth; it is not part of the reply. `stop` strings end a
-    reply and are cut off it. `continuations` asks for the probability that the text goes on with each
+    reply and are cut off it. `until`, a regular expression, says when a reply holds all that is wanted of it:
+    an engine that can ends it there. `continuations` asks for the probability that the text goes on with each
     given string after prompt and prefix, at temperature 1; where one begins another (1 and 10), the
     shorter one's is that of going on otherwise. Tokens that all of them begin with are taken for granted.
     """
@@ -29,6 +30,7 @@ class Request:
     max_tokens: int = 512
     prefix: str = ""
     stop: tuple[str, ...] = ()
+    until: str = ""
     continuations: tuple[str, ...] = ()
 
 

@@ -1,9 +1,12 @@
-"""The cache of samples that share what they begin with: trunks are kept once, and only branches grow.
+"""The cache while rows are written: what rows begin with is kept once, and only their branches grow.
 
-n samples of a prompt read the same keys and values at every step, and all judgments of a batch read the same
+n samples of a prompt read the same keys and values at every step, and all judgments of a wave read the same
 rubric. Kept a row each, that is most of the memory that decoding moves; copied at every step to append one
 token, it is twice as much again. Here it is read once a trunk for all its rows, and new tokens are written in
 place.
+
+Rows that began together are a wave. Waves of different ages go through the model together (`Waves`); only
+attention takes them one by one.
 """
 
 from collections.abc import Sequence
@@ -14,162 +17,205 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
+from srlm.engines.tree import Reading, common
+
 GROWTH = 32
 """New tokens for which room is made at a time."""
+SHARED_AT_LEAST = 32
+"""Tokens that all prompts of a wave must begin with to be kept once: a second product costs, too."""
 
 
 @dataclass(frozen=True)
-class Trunks:
-    """Beginnings, each shared by up to `width` rows.
+class Trunk:
+    """Beginnings, each shared by `width` neighbouring slots.
 
-    keys, values: a layer, [trunks, key heads, length, size]. mask: [trunks, length], False at padding; None
-    where there is none. slots: [rows], trunk * width + place of each row; None where rows fill all in order.
+    keys, values: a layer, [key heads, beginnings, length, size]. mask: [beginnings, length], False at
+    padding; None where there is none.
     """
 
     keys: Sequence[Tensor]
     values: Sequence[Tensor]
     mask: Tensor | None
-    slots: Tensor | None
-    width: int
 
     def scores(self, query: Tensor, layer: int) -> Tensor:
-        """Scaled queries [rows, key heads, group, size] against each row's trunk: [..., group, length]."""
-        scores = self._spread(query) @ self.keys[layer].mT
+        """Queries [key heads, slots, group, size] against each slot's beginning: [..., group, length]."""
+        keys = self.keys[layer]
+        scores = self._folded(query, keys) @ keys.mT
         if self.mask is not None:
-            scores = scores.masked_fill(~self.mask[:, None, None], float("-inf"))
-        return self._gather(scores, query.shape)
+            scores = scores.masked_fill(~self.mask[None, :, None], float("-inf"))
+        return scores.view(*query.shape[:-1], keys.shape[2])
 
     def attend(self, weights: Tensor, layer: int) -> Tensor:
-        """Weights [rows, key heads, group, length] on the values of each row's trunk: [..., group, size]."""
-        return self._gather(self._spread(weights) @ self.values[layer], weights.shape)
+        """Weights [key heads, slots, group, length] on each slot's beginning: [..., group, size]."""
+        values = self.values[layer]
+        return (self._folded(weights, values) @ values).view(*weights.shape[:-1], values.shape[-1])
 
-    def select(self, rows: Tensor) -> "Trunks":
-        """For the given rows alone; trunks without rows are dropped where that at least halves them."""
-        slots = torch.arange(self.num * self.width, device=rows.device) if self.slots is None else self.slots
-        slots = slots[rows]
-        used = torch.unique(slots // self.width)
-        if 2 * len(used) > self.num:
-            return replace(self, slots=slots)
-        place = torch.zeros(self.num, dtype=torch.long, device=rows.device)
-        place[used] = torch.arange(len(used), device=rows.device)
-        return Trunks(
-            [keys[used] for keys in self.keys],
-            [values[used] for values in self.values],
-            None if self.mask is None else self.mask[used],
-            place[slots // self.width] * self.width + slots % self.width,
-            self.width,
+    def select(self, beginnings: Tensor) -> "Trunk":
+        """The given beginnings alone."""
+        return Trunk(
+            [keys[:, beginnings] for keys in self.keys],
+            [values[:, beginnings] for values in self.values],
+            None if self.mask is None else self.mask[beginnings],
         )
 
-    @property
-    def num(self) -> int:
-        return len(self.keys[0])
-
-    def _spread(self, rows: Tensor) -> Tensor:
-        """[rows, key heads, group, n] to [trunks, key heads, width * group, n]."""
-        _, heads, group, size = rows.shape
-        if self.slots is not None:
-            room = rows.new_zeros(self.num * self.width, heads, group, size)
-            rows = room.index_copy_(0, self.slots, rows)
-        spread = rows.view(self.num, self.width, heads, group, size).transpose(1, 2)
-        return spread.reshape(self.num, heads, self.width * group, size)
-
-    def _gather(self, spread: Tensor, shape: Sequence[int]) -> Tensor:
-        """[trunks, key heads, width * group, n] to [rows, key heads, group, n]."""
-        _, heads, group, _ = shape
-        size = spread.shape[-1]
-        rows = spread.view(self.num, heads, self.width, group, size).transpose(1, 2)
-        rows = rows.reshape(self.num * self.width, heads, group, size)
-        return rows if self.slots is None else rows[self.slots]
+    @staticmethod
+    def _folded(rows: Tensor, beginnings: Tensor) -> Tensor:
+        """[key heads, slots, group, n] to [key heads, beginnings, slots of each * group, n]."""
+        return rows.reshape(rows.shape[0], beginnings.shape[1], -1, rows.shape[-1])
 
 
-class Branches(Cache):  # type: ignore[misc]
-    """What each row has written since its trunk, [rows, key heads, length, size] a layer, with room to grow.
+class Wave:
+    """Rows that began together: their trunks, and what each has written since, with room to grow.
 
-    A model updates it layer by layer as it does any cache; the keys that it gets back carry `branches`, by
-    which attention.py knows that they are not all.
+    A row stands in a slot; the slots of a prompt's samples are neighbours. Slots whose rows have ended stay
+    until half of the prompts have none left, because moving costs more.
     """
 
-    def __init__(self, trunks: Sequence[Trunks], num_layers: int) -> None:
-        super().__init__(layers=[])
-        self.trunks = list(trunks)
-        self.length = 0
-        self._keys: list[Tensor | None] = [None] * num_layers
-        self._values: list[Tensor | None] = [None] * num_layers
+    def __init__(self, root: Trunk | None, own: Trunk, counts: Sequence[int], device: torch.device) -> None:
+        self._root, self._own = root, own
+        self._width = max(counts)
+        self._slots = torch.tensor(
+            [n * self._width + place for n, count in enumerate(counts) for place in range(count)],
+            device=device,
+        )
+        self._length = 0
+        self._keys: list[Tensor] = []
+        self._values: list[Tensor] = []
 
-    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> Any:
-        """Write one new token a row; gives back all that the rows have written, this token included."""
-        keys = self._room(self._keys, key_states, layer_idx)
-        values = self._room(self._values, value_states, layer_idx)
-        end = self.length + 1
-        keys[:, :, self.length : end] = key_states
-        values[:, :, self.length : end] = value_states
-        written = keys[:, :, :end]
-        written.branches = self  # type: ignore[attr-defined]
-        return written, values[:, :, :end]
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
+        """Take a new token a row, and attend to all that each row has seen, this token included.
+
+        query: scaled, [rows, key heads, group, size]; key and value: [rows, key heads, size]; gives
+        [rows, key heads, group, size].
+        """
+        keys = self._written(self._keys, key, layer)
+        values = self._written(self._values, value, layer)
+        asked = self._spread(query)
+        own = asked @ keys.mT
+        own[..., self._length + 1 :] = float("-inf")  # room that is not written yet
+        trunks = [trunk for trunk in (self._root, self._own) if trunk]
+        parts = [trunk.scores(asked, layer) for trunk in trunks]
+        weights = torch.cat([*parts, own], dim=-1).softmax(-1, dtype=torch.float32).to(values.dtype)
+        *of_trunks, mine = torch.split(weights, [part.shape[-1] for part in (*parts, own)], dim=-1)
+        attended: Tensor = mine @ values
+        for trunk, part in zip(trunks, of_trunks, strict=True):
+            attended += trunk.attend(part, layer)
+        return attended[:, self._slots].transpose(0, 1)
 
     def advance(self) -> None:
         """All layers have been given their token."""
-        self.length += 1
+        self._length += 1
 
     def select(self, rows: Tensor) -> None:
         """Keep the given rows alone."""
-        self.trunks = [trunks.select(rows) for trunks in self.trunks]
-        for held in (self._keys, self._values):
-            for layer, tensor in enumerate(held):
-                held[layer] = None if tensor is None else tensor[rows]
+        self._slots = self._slots[rows]
+        used = torch.unique(self._slots // self._width)
+        num = self._own.keys[0].shape[1]
+        if 2 * len(used) > num:
+            return
+        place = torch.zeros(num, dtype=torch.long, device=rows.device)
+        place[used] = torch.arange(len(used), device=rows.device)
+        kept = (used[:, None] * self._width + torch.arange(self._width, device=rows.device)).flatten()
+        self._slots = place[self._slots // self._width] * self._width + self._slots % self._width
+        self._own = self._own.select(used)
+        self._keys = [keys[:, kept] for keys in self._keys]
+        self._values = [values[:, kept] for values in self._values]
+
+    def _spread(self, rows: Tensor) -> Tensor:
+        """[rows, key heads, ...] to [key heads, slots, ...], zeros where a slot has no row."""
+        num_slots = self._own.keys[0].shape[1] * self._width
+        if len(self._slots) == num_slots:  # they are in order
+            return rows.transpose(0, 1).contiguous()
+        room = rows.new_zeros(rows.shape[1], num_slots, *rows.shape[2:])
+        return room.index_copy_(1, self._slots, rows.transpose(0, 1))
+
+    def _written(self, held: list[Tensor], new: Tensor, layer: int) -> Tensor:
+        """What the slots have written, [key heads, slots, room, size], with a new token a row.
+
+        The room is multiplied as a whole: a part of it would be copied first.
+        """
+        new = self._spread(new)
+        if layer == len(held):
+            held.append(new.new_zeros(*new.shape[:2], 0, new.shape[2]))
+        if held[layer].shape[2] <= self._length:
+            heads, slots, size = new.shape
+            grown = new.new_zeros(heads, slots, self._length + GROWTH, size)
+            grown[:, :, : self._length] = held[layer]
+            held[layer] = grown
+        held[layer][:, :, self._length] = new
+        return held[layer]
+
+
+class Waves(Cache):  # type: ignore[misc]
+    """Some waves as one cache: their rows stand one wave after the other.
+
+    A model updates it layer by layer as it does any cache; the keys that it gets back carry `waves`, by which
+    attention.py knows that they are not all.
+    """
+
+    def __init__(self, waves: Sequence[Wave]) -> None:
+        super().__init__(layers=[])
+        self.waves = waves
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> Any:
+        key_states.waves = self  # type: ignore[attr-defined]
+        return key_states, value_states
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
+        """Attention of one new token a row: as `Wave.attend`, over all rows."""
+        sizes = [len(wave) for wave in self.waves]
+        parts = zip(self.waves, *(torch.split(part, sizes) for part in (query, key, value)), strict=True)
+        return torch.cat([wave.attend(q, k, v, layer) for wave, q, k, v in parts])
+
+    def advance(self) -> None:
+        """All layers have been given their token."""
+        for wave in self.waves:
+            wave.advance()
 
     def get_seq_length(self, layer_idx: int = 0, *_: Any) -> int:
-        """Tokens before the next one."""
-        return sum(trunks.keys[0].shape[2] for trunks in self.trunks) + self.length
-
-    def _room(self, held: list[Tensor | None], like: Tensor, layer: int) -> Tensor:
-        tensor = held[layer]
-        if tensor is None or tensor.shape[2] <= self.length:
-            rows, heads, _, size = like.shape
-            grown = like.new_empty(rows, heads, self.length + GROWTH, size)
-            if tensor is not None:
-                grown[:, :, : self.length] = tensor[:, :, : self.length]
-            held[layer] = tensor = grown
-        return tensor
+        return 1  # the mask and the positions are given
 
 
-def branch_off(cache: Any, mask: Tensor, shared: int, counts: Sequence[int]) -> Branches:
-    """Branches on what a cache has read of the prompts: so many rows of each, in order.
+def make_wave(
+    readings: Sequence[Reading], paths: Sequence[Sequence[list[int]]], shared: int, counts: Sequence[int]
+) -> Wave:
+    """The wave of prompts that were read in some trees, `counts` rows of each.
 
-    mask: [prompts, length] of the cache, whose first `shared` tokens are the same in all prompts.
+    paths: for each tree the paths of its prompts; all of them share their first `shared` tokens.
     """
-    layers, width = cache.layers, max(counts)
-    slots = [prompt * width + place for prompt, count in enumerate(counts) for place in range(count)]
-    is_full = len(slots) == len(counts) * width
-    own_mask = mask[:, shared:].bool()
-    # Slices of the cache would hold all of it in memory, and are slower to multiply.
-    own = Trunks(
-        [layer.keys[:, :, shared:].contiguous() for layer in layers],
-        [layer.values[:, :, shared:].contiguous() for layer in layers],
-        None if own_mask.all() else own_mask,
-        None if is_full else torch.tensor(slots, device=mask.device),
-        width,
+    device, layers = readings[0].tree.ids.device, range(len(readings[0].keys))
+    lengths = torch.tensor([len(path) - shared for of_tree in paths for path in of_tree])
+    longest = int(lengths.max())
+    places = [
+        torch.tensor([[*path[shared:], *[path[0]] * (longest - len(path) + shared)] for path in of_tree])
+        for of_tree in paths
+    ]
+    mask = torch.arange(longest) < lengths[:, None]
+
+    def of_own(layer: int, name: str) -> Tensor:
+        parts = zip(readings, places, strict=True)
+        return torch.cat([getattr(read, name)[layer][:, at.to(device)] for read, at in parts], dim=1)
+
+    def of_root(layer: int, name: str) -> Tensor:
+        at = torch.tensor(paths[0][0][:shared], dtype=torch.long, device=device)
+        rows: Tensor = getattr(readings[0], name)[layer][:, at]
+        return rows[:, None]
+
+    own, root = (
+        Trunk([of(n, "keys") for n in layers], [of(n, "values") for n in layers], None)
+        for of in (of_own, of_root)
     )
-    if not shared:
-        return Branches([own], len(layers))
-    root = Trunks(
-        [layer.keys[:1, :, :shared].clone() for layer in layers],
-        [layer.values[:1, :, :shared].clone() for layer in layers],
-        None,
-        None,
-        len(slots),
-    )
-    return Branches([root, own], len(layers))
+    own = replace(own, mask=None if mask.all() else mask.to(device))
+    return Wave(root if shared else None, own, counts, device)
 
 
-def attend(branches: Branches, query: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:
-    """Attention of a scaled query a row, [rows, key heads, group, size], on its trunks and its branch."""
-    parts = [trunks.scores(query, layer) for trunks in branches.trunks]
-    lengths = [part.shape[-1] for part in parts]
-    scores = torch.cat([*parts, query @ keys.mT], dim=-1)
-    weights = scores.softmax(-1, dtype=torch.float32).to(values.dtype)
-    *of_trunks, own = torch.split(weights, [*lengths, keys.shape[2]], dim=-1)
-    attended: Tensor = own @ values
-    for trunks, part in zip(branches.trunks, of_trunks, strict=True):
-        attended = attended + trunks.attend(part, layer)
-    return attended
+def shared_beginning(prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens that all prompts begin with and that are worth keeping once; each keeps one of its own."""
+    if len(prompts) == 1:
+        return 0
+    shared = min(common(prompts[0], prompt) for prompt in prompts)
+    shared = min(shared, min(map(len, prompts)) - 1)
+    return shared if shared >= SHARED_AT_LEAST else 0

@@ -11,7 +11,7 @@ from srlm.chat_format import chat_text, load_tokenizer, without_controls
 from srlm.config import LocalEngineSection
 from srlm.errors import ModelError
 from srlm.memory import give_back_memory
-from srlm.models import Model, device_of, load_weights
+from srlm.models import Model, device_of, dtype_of, load_weights
 from srlm.records import Response, ask, content_id
 
 CHUNK = 256
@@ -55,11 +55,10 @@ class ModelCouple:
                 "leave the reference out of `references`",
             )
         device = device_of(self._section.device)
+        dtype = dtype_of(self._section.dtype, device)
         self._tokenizer = tokenizers[0]
         self._models = [
-            load_weights(one.path, self._section.dtype, trust_remote_code=one.trust_remote_code)
-            .to(device)
-            .eval()
+            load_weights(one.path, dtype, trust_remote_code=one.trust_remote_code).to(device).eval()
             for one in self._sources
         ]
 

@@ -13,30 +13,70 @@ from srlm.engines.base import Request
 from srlm.errors import EngineError
 
 NUCLEUS = 64
+BLOCK = 64
+"""Neighbouring tokens of which first only the likeliest is looked at."""
+ROWS_AT_A_TIME = 32
+"""So many rows of a large vocabulary still lie in the cache, and need no fresh memory from the system."""
 
 
-def sample(logits: Tensor, requests: Sequence[Request], uniforms: Sequence[float]) -> list[int]:
-    """One token a row from logits [rows, vocabulary], by temperature, top-p and a uniform number each."""
-    temperature = torch.tensor([max(request.temperature, 1e-6) for request in requests], device=logits.device)
-    top_p = torch.tensor([request.top_p for request in requests], device=logits.device)
-    scaled = logits / temperature[:, None]
-    total = scaled.logsumexp(-1, keepdim=True)
+def sample(
+    logits: Tensor, sources: Sequence[int], requests: Sequence[Request], uniforms: Sequence[float]
+) -> list[int]:
+    """One token for each request by temperature, top-p and a uniform number.
+
+    logits: [rows, vocabulary] of any precision, of which request i takes row ``sources[i]``.
+    """
+    tokens: list[int] = []
+    for start in range(0, len(sources), ROWS_AT_A_TIME):
+        part = slice(start, start + ROWS_AT_A_TIME)
+        rows = logits[torch.tensor(sources[part], device=logits.device)].float()
+        tokens += _sample(rows, requests[part], uniforms[part])
+    return tokens
+
+
+def _sample(logits: Tensor, requests: Sequence[Request], uniforms: Sequence[float]) -> list[int]:
+    device = logits.device
+    colder = torch.tensor([1 / max(request.temperature, 1e-6) for request in requests], device=device)
+    top_p = torch.tensor([request.top_p for request in requests], device=device)
+    scaled = logits.mul_(colder[:, None])
+    values, tokens = likeliest(scaled)
+    # The likeliest token's weight is 1: without it the sum of exponentials would run over.
+    weights = (scaled - values[:, :1]).exp_()
+    total = weights.sum(-1, keepdim=True)
     if not total.isfinite().all():
         raise EngineError(
             "the model that generates",
             "its logits are not numbers, so its weights are broken",
             "look at the log.jsonl of the training that made it, lower its learning_rate and use --redo",
         )
-    values, tokens = scaled.topk(min(NUCLEUS, logits.shape[-1]), dim=-1)
-    chosen, reached = _invert((values - total).exp(), tokens, top_p, uniforms)
-    for index in (~reached).nonzero()[:, 0].tolist():
-        values, tokens = scaled[index : index + 1].sort(descending=True, dim=-1)
-        one, _ = _invert(
-            (values - total[index]).exp(), tokens, top_p[index : index + 1], uniforms[index : index + 1]
-        )
-        chosen[index] = one[0]
-    greedy = torch.tensor([request.temperature == 0 for request in requests], device=logits.device)
-    return torch.where(greedy, logits.argmax(-1), chosen).tolist()
+    chosen, reached = _invert((values - values[:, :1]).exp() / total, tokens, top_p, uniforms)
+    for row in (~reached).nonzero()[:, 0].tolist():
+        one = slice(row, row + 1)
+        sorted_weights, tokens_of_row = weights[one].sort(descending=True, dim=-1)
+        chosen[one], _ = _invert(sorted_weights / total[one], tokens_of_row, top_p[one], uniforms[one])
+    greedy = torch.tensor([request.temperature == 0 for request in requests], device=device)
+    if greedy.any():  # of equals the first, as transformers takes it
+        chosen = torch.where(greedy, scaled.argmax(-1), chosen)
+    found: list[int] = chosen.tolist()
+    return found
+
+
+def likeliest(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The NUCLEUS largest of [rows, vocabulary] in falling order, and their indices, as topk gives them.
+
+    Each of them lies in one of the NUCLEUS blocks with the largest maxima, so only these are looked through.
+    """
+    rows, vocabulary = logits.shape
+    num_blocks = vocabulary // BLOCK
+    if num_blocks <= 2 * NUCLEUS:
+        return logits.topk(min(NUCLEUS, vocabulary), dim=-1)
+    body = logits[:, : num_blocks * BLOCK].view(rows, num_blocks, BLOCK)
+    blocks = body.amax(-1).topk(NUCLEUS, sorted=False).indices
+    inside = blocks[:, :, None] * BLOCK + torch.arange(BLOCK, device=logits.device)
+    rest = torch.arange(num_blocks * BLOCK, vocabulary, device=logits.device).expand(rows, -1)
+    places = torch.cat([inside.flatten(1), rest], dim=-1)
+    values, found = logits.gather(1, places).topk(NUCLEUS, dim=-1)
+    return values, places.gather(1, found)
 
 
 def _invert(

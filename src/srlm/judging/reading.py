@@ -38,6 +38,7 @@ _NUMBER = r"[-−]?\d+(?:[.,]\d{1,2}(?!\d))?"
 _GRADE = re.compile(
     rf"({_NUMBER})(?:\s*(?:/|out\s+of)\s*({_NUMBER}))?(?:\s*(?:points?|stars?))?(?:\s*\([^()\d]*\))?", re.I
 )
+_LABEL = r"^[ \t*_`#>~-]*(?:(?:my|the|final|total|overall)[ \t]+)*{words}[ \t*_`]*[:：]"
 _MARKS = " \t\r*_`#>~."
 _REFUSAL = re.compile(
     r"\b(?:I (?:can(?:no|['’])?t|won['’]t|will not|am (?:not able|unable) to|must decline to)"
@@ -74,6 +75,20 @@ def read_verdict(reply: str, finish: Finish, rubric: Rubric, *, flagged: bool = 
         return Reading(None, "truncated", start)
     verdict, reason = _choice(said, rubric) if rubric.compares else _grade(said, rubric)
     return Reading(verdict, reason, start)
+
+
+def until_verdict(rubric: Rubric) -> str:
+    """A regular expression for a reply that holds its verdict, after which nothing is wanted any more.
+
+    Empty for a rubric that does not end by asking for it, because its judge may have more to say.
+    """
+    if rubric.before_grade.strip() not in rubric.text.rpartition("\n")[2]:
+        return ""
+    if "[[" in rubric.before_grade:
+        return rf"\[\[{_NUMBER}\]\]"
+    said = "|".join(map(re.escape, rubric.grades)) if rubric.compares else _NUMBER
+    label = _LABEL.format(words=re.escape(_words(rubric.before_grade)))
+    return rf"(?mi:{label}[ \t*_`\[(<]*(?:{said})[^\n]*\n)"
 
 
 def attempts_a_verdict(text: str, rubric: Rubric) -> bool:
@@ -156,8 +171,7 @@ def _words(before_grade: str) -> str:
 @cache
 def _line(words: str) -> re.Pattern[str]:
     """A whole line that begins with the words and a colon, behind Markdown marks."""
-    more = r"(?:(?:my|the|final|total|overall)[ \t]+)*"
-    return re.compile(rf"^[ \t*_`#>~-]*{more}{re.escape(words)}[ \t*_`]*[:：]([^\n]*)$", re.M | re.I)
+    return re.compile(rf"{_LABEL.format(words=re.escape(words))}([^\n]*)$", re.M | re.I)
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Literal
 
 from srlm.config import Judges
 from srlm.engines.base import Engine, Reply, Request
-from srlm.judging.reading import attempts_a_verdict, read_verdict
+from srlm.judging.reading import attempts_a_verdict, read_verdict, until_verdict
 from srlm.judging.rubric import Rubric
 from srlm.records import Comparison, Response, content_id, seed_for
 from srlm.stages.replies import replies_to
@@ -58,6 +58,7 @@ def compare(
 def _request(section: Judges, rubric: Rubric, couple: Couple, seed: int) -> Request:
     first, second = couple
     at_once = not section.justify
+    quotes = at_once or _is_flagged(couple, rubric)  # it may repeat a verdict of the texts before its own
     return Request(
         id=content_id("comparison", first.id, second.id),
         conversation=rubric.comparison(first.prompt, first.text, second.text),
@@ -67,8 +68,14 @@ def _request(section: Judges, rubric: Rubric, couple: Couple, seed: int) -> Requ
         top_p=section.top_p,
         max_tokens=1 if at_once else section.max_tokens,
         prefix=rubric.before_grade if at_once else "",
+        until="" if quotes else until_verdict(rubric),
         continuations=rubric.grades if at_once else (),
     )
+
+
+def _is_flagged(couple: Couple, rubric: Rubric) -> bool:
+    texts = (couple[0].prompt, couple[0].text, couple[1].text)
+    return any(attempts_a_verdict(text, rubric) for text in texts)
 
 
 def _comparison(section: Judges, rubric: Rubric, couple: Couple, reply: Reply | None) -> Comparison:
@@ -96,9 +103,7 @@ def _verdict(
         if sum(reply.probabilities) < LEAST_MASS:
             return None, "off the grades"
         return VERDICTS[reply.probabilities.index(max(reply.probabilities))], None
-    texts = (couple[0].prompt, couple[0].text, couple[1].text)
-    flagged = any(attempts_a_verdict(text, rubric) for text in texts)
-    reading = read_verdict(reply.text, reply.finish, rubric, flagged=flagged)
+    reading = read_verdict(reply.text, reply.finish, rubric, flagged=_is_flagged(couple, rubric))
     if reading.verdict is None:
         return None, reading.reason
     return VERDICTS[rubric.grades.index(reading.verdict)], None

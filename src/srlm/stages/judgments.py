@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from srlm.config import Judges
 from srlm.engines.base import Engine, Reply, Request
-from srlm.judging.reading import Reading, attempts_a_verdict, mean_score, read_verdict
+from srlm.judging.reading import Reading, attempts_a_verdict, mean_score, read_verdict, until_verdict
 from srlm.judging.rubric import Rubric
 from srlm.judging.scoring import Expectation, expectation, expected_variance, sampled_variance
 from srlm.records import Judgment, Response, content_id, seed_for
@@ -75,7 +75,7 @@ def _write(section: Judges, engine: Engine, rubric: Rubric, trials: Sequence[_Tr
     wanted = {trial.response.id: (trial, list(range(section.samples))) for trial in trials}
     for attempt in range(retries + 1):
         requests = [
-            _request(section, rubric, trial.response, seed, n=len(draws), attempt=attempt)
+            _request(section, rubric, trial, seed, n=len(draws), attempt=attempt)
             for trial, draws in wanted.values()
         ]
         replies, too_long = replies_to(engine, requests)
@@ -112,10 +112,8 @@ def _justifications(section: Judges, trial: _Trial) -> list[str]:
     ]
 
 
-def _request(
-    section: Judges, rubric: Rubric, response: Response, seed: int, *, n: int, attempt: int
-) -> Request:
-    again = (attempt,) if attempt else ()
+def _request(section: Judges, rubric: Rubric, trial: _Trial, seed: int, *, n: int, attempt: int) -> Request:
+    again, response = (attempt,) if attempt else (), trial.response
     return Request(
         id=response.id,
         conversation=rubric.conversation(response.prompt, response.text),
@@ -125,6 +123,8 @@ def _request(
         temperature=section.temperature,
         top_p=section.top_p,
         max_tokens=section.max_tokens,
+        # Of a text that holds a verdict the judge may quote one first.
+        until="" if trial.flagged else until_verdict(rubric),
     )
 
 

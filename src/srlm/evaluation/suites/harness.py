@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from srlm.config import HarnessSuite, LocalEngineSection
+from srlm.config import Device, HarnessSuite, LocalEngineSection, Precision
 from srlm.errors import ConfigError, DataError
 from srlm.evaluation.harness import ask_harness
 from srlm.evaluation.intervals import bootstrap
 from srlm.evaluation.multiple_choice import Form, Question, read_questions, write_task
 from srlm.evaluation.suites.asking import Contestant, Place
 from srlm.evaluation.suites.bench import Help
-from srlm.models import Model
+from srlm.models import Model, device_of, dtype_of
 from srlm.records import content_id
 from srlm.seeds.hub import data_file
 
@@ -112,7 +112,7 @@ def _task(name: str) -> Task:
 
 
 def _evaluate(
-    section: HarnessSuite, at: Place, model: Model, task: Task, loaded: tuple[str, str]
+    section: HarnessSuite, at: Place, model: Model, task: Task, loaded: tuple[Precision, Device]
 ) -> dict[str, Any]:
     """What the harness found: by task and metric the value with its interval, and every single answer."""
     folder = at.run.folder / "tasks" / at.suite
@@ -123,7 +123,7 @@ def _evaluate(
             "include_path": str(file.parent.resolve()) if file else None,
             "model_args": {
                 "pretrained": str(model.path.resolve()),
-                "dtype": loaded[0],
+                "dtype": dtype_of(loaded[0], device_of(loaded[1])),
                 "use_safetensors": True,
                 "trust_remote_code": model.trust_remote_code,
             },
