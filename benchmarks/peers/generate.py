@@ -21,7 +21,9 @@ def batches(prompts: list[list[int]], copies: list[int], batch_size: int) -> Ite
         yield batch, copies[batch[0]]
 
 
-def generate(model, tokenizer, prompts: list[list[int]], copies: list[int], settings: dict) -> list[list[list[int]]]:
+def generate(
+    model, tokenizer, prompts: list[list[int]], copies: list[int], settings: dict
+) -> list[list[list[int]]]:
     """For each prompt its answers' ids, up to and with EOS."""
     import torch
 
