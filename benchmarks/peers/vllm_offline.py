@@ -10,7 +10,7 @@ from common import STARTED, encode, read_job, report
 
 
 def environment(threads: int) -> str:
-    """Sets what vLLM reads at import and what its workers preload: the libraries its documentation asks for."""
+    """Sets what vLLM reads at import and the libraries its documentation wants preloaded."""
     os.environ |= {
         "VLLM_CPU_KVCACHE_SPACE": "2",
         "VLLM_CPU_OMP_THREADS_BIND": f"0-{threads - 1}",
