@@ -3,6 +3,7 @@
 import re
 import statistics
 import time
+from itertools import combinations, zip_longest
 
 from common import STARTED, encode, load, read_job, report
 from generate import generate, warm_up
@@ -48,21 +49,21 @@ def score(verdicts: list[str], pattern: re.Pattern) -> float | None:
 def best_and_worst(
     prompts: list[str], responses: list[list[str]], scores: list[list[float | None]], wanted: int
 ) -> tuple[list[dict], int]:
-    """``wanted`` pairs, and how many of them the scores made; arbitrary ones fill up, so that DPO has its work."""
+    """``wanted`` pairs, and how many the scores made; arbitrary ones fill up, so that DPO has its work."""
     pairs, spare = [], []
     for prompt, answers, marks in zip(prompts, responses, scores, strict=True):
         known = sorted((mark, index) for index, mark in enumerate(marks) if mark is not None)
         if known and known[-1][0] > known[0][0]:
-            pairs.append(
-                {"prompt": prompt, "chosen": answers[known[-1][1]], "rejected": answers[known[0][1]]}
-            )
-            continue
+            best, worst = answers[known[-1][1]], answers[known[0][1]]
+            pairs.append({"prompt": prompt, "chosen": best, "rejected": worst})
         different = list(dict.fromkeys(answers))
-        if len(different) > 1:
-            spare.append({"prompt": prompt, "chosen": different[0], "rejected": different[1]})
+        spare.append([{"prompt": prompt, "chosen": a, "rejected": b} for a, b in combinations(different, 2)])
     judged = min(len(pairs), wanted)
-    fill = (spare or pairs) * wanted
-    return (pairs + fill)[:wanted], judged
+    fill = [pair for layer in zip_longest(*spare) for pair in layer if pair and pair not in pairs]
+    pairs = (pairs + fill)[:wanted]
+    if len(pairs) < wanted:
+        raise SystemExit(f"{wanted} pairs wanted, but the responses make {len(pairs)}: ask for fewer pairs")
+    return pairs, judged
 
 
 def main() -> None:
@@ -105,7 +106,11 @@ def main() -> None:
     tokenizer, policy = load(job["model"], "float32")
     loading = time.perf_counter() - part
     training = train_dpo(policy, tokenizer, pairs, dpo)
-    write.parts["dpo"] = {"seconds": time.perf_counter() - part, "loading_seconds": loading, **training}
+    write.parts["dpo"] = {
+        "seconds": time.perf_counter() - part,
+        "loading_seconds": loading,
+        "training": training,
+    }
     report(
         time.perf_counter() - started,
         sum(each.get("read", 0) for each in write.parts.values()),
