@@ -45,9 +45,9 @@ def step_timer():
 
 def settled(steps: list[float], batches: list[int], settings: dict) -> tuple[float, int, int]:
     """Seconds and real tokens without the first step, where there is more than one; and steps counted."""
-    if len(steps) == 1:
-        return steps[0], sum(batches), 1
-    return sum(steps[1:]), sum(batches[settings["batch_size"] // settings["micro"] :]), len(steps) - 1
+    first, each = int(len(steps) > 1), settings["batch_size"] // settings["micro"]
+    # The loader is one batch ahead: what comes after the last step was not trained.
+    return sum(steps[first:]), sum(batches[first * each : len(steps) * each]), len(steps) - first
 
 
 def common_arguments(settings: dict, folder: str) -> dict:
@@ -57,6 +57,7 @@ def common_arguments(settings: dict, folder: str) -> dict:
         "gradient_accumulation_steps": settings["batch_size"] // settings["micro"],
         "learning_rate": settings["learning_rate"],
         "num_train_epochs": 1,
+        "max_steps": settings.get("steps", -1),  # -1: the epoch
         "max_length": settings["max_length"],
         "bf16": True,
         "use_cpu": True,
