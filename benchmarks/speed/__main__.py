@@ -1,0 +1,174 @@
+"""Ours beside every peer, in turn: ``python benchmarks/speed [--only NAME ...] [--repeats 3] [--size 64]``.
+
+Prints a table and keeps every run in docs/performance/speed-DEVICE.json, where later runs of single lines
+join earlier ones of the same machine. The peers' environments come from benchmarks/peers/setup; a peer that
+is not set up is left out and named.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE.parent))
+
+import torch  # noqa: E402
+from limits import limits  # noqa: E402
+from workloads import workloads  # noqa: E402
+
+from srlm.config import ModelSection  # noqa: E402
+from srlm.models import resolve  # noqa: E402
+
+PEERS = {
+    "responses": {
+        "generate 32": ("trl", "generate.py", {"batch_size": 32}),
+        "generate 128": ("trl", "generate.py", {"batch_size": 128}),
+        "continuous": ("trl", "continuous.py", {"batch_size": 64}),
+        "vLLM": ("vllm", "vllm_offline.py", {}),
+        "lucidrains": ("lucidrains", "lucidrains_sample.py", {"items": 1}),
+    },
+    "judging": {"generate": ("trl", "generate.py", {"batch_size": 48})},
+    "expected": {"generate, sampled": ("trl", "generate.py", {"batch_size": 48, "as": "judging"})},
+    "dpo": {
+        "TRL": ("trl", "trl_dpo.py", {"micro": 2}),
+        "TRL, 4 pairs": ("trl", "trl_dpo.py", {"micro": 4}),
+        "lucidrains": ("lucidrains", "lucidrains_dpo.py", {"micro": 2, "items": 16}),
+    },
+    "sft": {"TRL, packed": ("trl", "trl_sft.py", {"micro": 1, "batch_size": 4})},
+    "round": {"generate and TRL": ("trl", "usual_round.py", {"batch_size": 32})},
+}
+"""Workload, peer: environment, runner, and what it is given otherwise (`items`: so many alone)."""
+
+TARGETS = {"responses": 2.5, "judging": 4, "expected": 15, "dpo": 2.5, "sft": 1.3, "round": 4}
+
+
+def main() -> None:
+    asked = arguments()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = work(asked, device)
+    print(table(found))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", default=list(PEERS), choices=list(PEERS))
+    parser.add_argument("--peers", nargs="*", help="words, one of which a peer's name must hold")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--size", type=int, default=64, help="prompts or responses")
+    parser.add_argument("--out", type=Path)
+    return parser.parse_args()
+
+
+def work(asked: argparse.Namespace, device: str) -> dict:
+    """All runs that were asked for, added to those that are kept."""
+    model = resolve(ModelSection())
+    jobs = workloads(model, asked.size)
+    path = asked.out or ROOT / "docs" / "performance" / f"speed-{device}.json"
+    found = json.loads(path.read_text()) if path.exists() else {"runs": []}
+    found |= {"machine": machine(device), "size": asked.size}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in asked.only:
+            for _ in range(asked.repeats):
+                found.setdefault("limits", []).append(limits(device))
+                for who, job, command in contestants(name, jobs, asked.peers):
+                    run = timed(command, job | {"workload": name}, Path(folder))
+                    print(f"{name}, {who}: {short(run)}", flush=True)
+                    found["runs"].append({"workload": name, "who": who} | run)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def contestants(name: str, jobs: dict, wanted: list[str] | None) -> list[tuple[str, dict, list[str]]]:
+    """(who, job, command) of a workload, ours first."""
+    found = [("srlm", jobs[name], [sys.executable, str(HERE / "ours.py")])]
+    for who, (environment, runner, given) in PEERS[name].items():
+        python = ROOT / ".venv-peers" / environment / "bin" / "python"
+        if wanted is not None and not any(word in who for word in wanted):
+            continue
+        if not python.exists():
+            print(f"{name}: {who} is left out, for benchmarks/peers/setup has not been run")
+            continue
+        changes = dict(given)
+        job = jobs[changes.pop("as", name)]
+        items = job["items"][: changes.pop("items", None)]
+        job = job | {"items": items, "settings": job["settings"] | changes}
+        found.append((who, job, [str(python), str(ROOT / "benchmarks" / "peers" / runner)]))
+    return found
+
+
+def timed(command: list[str], job: dict, folder: Path) -> dict:
+    """What a runner says in its last line; what went wrong where it says nothing."""
+    file = folder / "job.json"
+    file.write_text(json.dumps(job))
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        return {"error": (done.stderr.strip().splitlines() or ["no word"])[-1][:300]}
+    run = json.loads(done.stdout.strip().splitlines()[-1])
+    run.get("detail", {}).pop("texts", None)
+    return run | {"ended": time.strftime("%Y-%m-%d %H:%M")}
+
+
+def machine(device: str) -> dict[str, str | int]:
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else names[0].partition(": ")[2],
+        "cores": os.cpu_count() or 0,
+        "torch": torch.__version__,
+        "system": platform.system(),
+    }
+
+
+def short(run: dict) -> str:
+    if "error" in run:
+        return f"failed: {run['error']}"
+    return f"{run['seconds']:.1f} s, {rate(run):.0f} tokens/s, {run['peak_gib']:.2f} GiB"
+
+
+def rate(run: dict) -> float:
+    """Tokens a second: written ones, or read ones where nothing is written."""
+    return (run["written"] if run["written"] > 100 else run["read"]) / run["seconds"]
+
+
+def table(found: dict) -> str:
+    """Markdown: each workload's peers, medians, and how many times faster ours is."""
+    lines = ["| workload | who | runs | seconds | tokens/s | GiB | ratio | target |", "|" + "---|" * 8]
+    for name in PEERS:
+        runs = [run for run in found["runs"] if run["workload"] == name and "error" not in run]
+        ours = [run for run in runs if run["who"] == "srlm"]
+        for who in dict.fromkeys(run["who"] for run in runs):
+            theirs = [run for run in runs if run["who"] == who]
+            ratio = "" if who == "srlm" or not ours else f"{faster(name, ours, theirs):.2f}"
+            middle = [
+                statistics.median(each)
+                for each in zip(
+                    *((run["seconds"], rate(run), run["peak_gib"]) for run in theirs), strict=True
+                )
+            ]
+            lines.append(
+                f"| {name} | {who} | {len(theirs)} | {middle[0]:.1f} | {middle[1]:.0f} | {middle[2]:.2f} "
+                f"| {ratio} | {TARGETS[name] if ratio else ''} |"
+            )
+    return "\n".join(lines)
+
+
+def faster(name: str, ours: list[dict], theirs: list[dict]) -> float:
+    """Medians against medians: of seconds where the tokens are not the same work, else of tokens/s."""
+    if name in {"expected", "round"}:
+        return statistics.median(run["seconds"] for run in theirs) / statistics.median(
+            run["seconds"] for run in ours
+        )
+    return statistics.median(map(rate, ours)) / statistics.median(map(rate, theirs))
+
+
+if __name__ == "__main__":
+    main()
