@@ -48,10 +48,18 @@ class Batch:
             *(getattr(self, name).to(device) for name in ("ids", "mask", "where", "targets", "owners"))
         )
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all sequences."""
+        return int(self.mask.sum())
 
-def sequence_length(item: Tokens) -> int:
-    """Tokens that a sequence takes."""
-    return len(item.ids)
+    def inputs(self) -> dict[str, Any]:
+        """What the model is called with."""
+        return {"input_ids": self.ids, "attention_mask": self.mask}
+
+    def before_targets(self, hidden: Tensor) -> Tensor:
+        """From [sequences, length, width] the states in front of the targets, [targets, width]."""
+        return hidden[self.where]
 
 
 def encode(tokenizer: Any, prompt: str, answer: str, finish: Finish = "stop") -> Tokens:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from srlm.store.files import write_atomically
-from srlm.training.batches import Tokens, collate, micro_batches
+from srlm.training.batches import Tokens
 from srlm.training.losses import dpo_losses, sum_by_sequence
 from srlm.training.policy import answer_logprobs
+from srlm.training.rows import batch_of, split
 from srlm.training.trainer import Metrics, MicroLoss
 
 
@@ -31,9 +32,9 @@ def pair_logprobs(
 ) -> tuple[Tensor, Tensor, int]:
     """Summed log-probabilities of the chosen and the rejected answers, [pairs] each, and the tokens seen."""
     sequences = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-    batch = collate(sequences, pad).to(model.device)
+    batch = batch_of(model, sequences, pad)
     sums = sum_by_sequence(answer_logprobs(model, batch, autocast()), batch.owners, len(sequences))
-    return sums[: len(pairs)], sums[len(pairs) :], int(batch.mask.sum())
+    return sums[: len(pairs)], sums[len(pairs) :], batch.num_tokens
 
 
 @torch.no_grad()
@@ -51,17 +52,12 @@ def reference_logprobs(
         return [tuple(json.loads(line)) for line in path.read_text().splitlines()]
     model.eval()
     found: dict[int, tuple[float, float]] = {}
-    for group in micro_batches([pair_length(pair) for pair in pairs], micro_tokens):
+    for group in split(model, pairs, micro_tokens):
         chosen, rejected, _ = pair_logprobs(model, [pairs[index] for index in group], pad, autocast)
         found |= dict(zip(group, zip(chosen.tolist(), rejected.tolist(), strict=True), strict=True))
     ordered = [found[index] for index in range(len(pairs))]
     write_atomically(path, "".join(json.dumps(entry) + "\n" for entry in ordered))
     return ordered
-
-
-def pair_length(pair: TokenPair) -> int:
-    """Padded tokens that a pair takes: two rows of its longer answer."""
-    return 2 * max(len(pair.chosen.ids), len(pair.rejected.ids))
 
 
 def dpo_micro_loss(

@@ -3,7 +3,6 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,11 @@ from srlm.models import device_of
 from srlm.records import Example, Pair
 from srlm.store.files import publish_folder, write_atomically
 from srlm.store.jsonl import read_records
-from srlm.training.batches import Tokens, collate, encode, micro_batches, sequence_length, training_order
-from srlm.training.dpo import TokenPair, dpo_micro_loss, pair_length, reference_logprobs
+from srlm.training.batches import Tokens, encode, training_order
+from srlm.training.dpo import TokenPair, dpo_micro_loss, reference_logprobs
 from srlm.training.launch import TrainJob
 from srlm.training.policy import answer_logprobs, load_policy
+from srlm.training.rows import batch_of, split
 from srlm.training.sft import sft_micro_loss
 from srlm.training.trainer import LoopTrainer, Report, checkpoint_to_resume
 
@@ -63,24 +63,24 @@ def _trainer(
     def autocast() -> AbstractContextManager[Any]:
         return _autocast(section, model)
 
-    length: Callable[[Any], int]
     if job.dpo:
         path = job.folder / "reference.jsonl"
         reference = reference_logprobs(
             path, model, items, pad=pad, micro_tokens=section.micro_tokens, autocast=autocast
         )
-        loss, length = dpo_micro_loss(items, reference, job.dpo.beta, pad, autocast), pair_length
+        loss = dpo_micro_loss(items, reference, job.dpo.beta, pad, autocast)
     else:
         balance = job.sft.balance if job.sft else "tokens"
-        loss, length = sft_micro_loss(items, pad, autocast, balance), sequence_length
+        loss = sft_micro_loss(items, pad, autocast, balance)
 
-    def split(batch: list[int]) -> list[list[int]]:
-        groups = micro_batches([length(items[index]) for index in batch], section.micro_tokens)
+    def split_batch(batch: list[int]) -> list[list[int]]:
+        units = [items[index] if job.dpo else (items[index],) for index in batch]
+        groups = split(model, units, section.micro_tokens)
         return [[batch[place] for place in group] for group in groups]
 
     order = training_order(len(items), section.batch_size, section.epochs, job.seed)
     return LoopTrainer(
-        model, section, job.folder, job.seed, order=order, split=split, loss=loss, report=report
+        model, section, job.folder, job.seed, order=order, split=split_batch, loss=loss, report=report
     )
 
 
@@ -94,7 +94,7 @@ def _items(job: TrainJob, section: TrainingSection, tokenizer: Any) -> tuple[lis
             items.append(
                 TokenPair(chosen, encode(tokenizer, pair.prompt, pair.rejected, pair.rejected_finish))
             )
-        found = [item for item in items if pair_length(item) <= 2 * section.max_length]
+        found = [pair for pair in items if all(len(item.ids) <= section.max_length for item in pair)]
     else:
         items = [encode(tokenizer, item.prompt, item.response) for item in read_records(path, Example)]
         found = [item for item in items if len(item.ids) <= section.max_length]
@@ -123,8 +123,8 @@ def _heldout_loss(job: TrainJob, section: TrainingSection, model: Any, tokenizer
     examples = read_records(job.folder / "heldout.jsonl", Example)
     items: list[Tokens] = [encode(tokenizer, item.prompt, item.response) for item in examples]
     total = 0.0
-    for group in micro_batches([len(item.ids) for item in items], section.micro_tokens):
-        batch = collate([items[index] for index in group], tokenizer.pad_token_id).to(model.device)
+    for group in split(model, [(item,) for item in items], section.micro_tokens):
+        batch = batch_of(model, [items[index] for index in group], tokenizer.pad_token_id)
         total -= float(answer_logprobs(model, batch, _autocast(section, model)).sum())
     return total / sum(item.num_targets for item in items) if items else None
 

@@ -14,6 +14,7 @@ from srlm.models import load_weights
 from srlm.records import seed_for
 from srlm.training.batches import Batch
 from srlm.training.losses import target_logprobs
+from srlm.training.rows import FlatBatch, train_flat
 
 BLOCK_OUTPUTS = ("o_proj", "down_proj", "c_proj", "out_proj", "dense_4h_to_h", "fc2")
 """Names of the last linear layer of attention and MLP blocks, over the model families."""
@@ -29,6 +30,7 @@ def load_policy(
     model = load_weights(folder, section.weights, trust_remote_code=trust_remote_code)
     model.config.use_cache = False
     check_head(model)
+    train_flat(model)
     if section.lora:
         from peft import LoraConfig, get_peft_model
 
@@ -68,7 +70,9 @@ def add_dropout(model: nn.Module, probability: float) -> None:
         module.register_forward_hook(drop)
 
 
-def answer_logprobs(model: Any, batch: Batch, autocast: AbstractContextManager[Any] | None = None) -> Tensor:
+def answer_logprobs(
+    model: Any, batch: Batch | FlatBatch, autocast: AbstractContextManager[Any] | None = None
+) -> Tensor:
     """Log-probability of every target token of a batch: [targets], float32.
 
     The whole model runs, but its head sees one position a sequence; the hidden states in front of the
@@ -84,11 +88,13 @@ def answer_logprobs(model: Any, batch: Batch, autocast: AbstractContextManager[A
     handle = head.register_forward_pre_hook(take)
     try:
         with autocast or nullcontext():
-            model(input_ids=batch.ids, attention_mask=batch.mask)
+            model(**batch.inputs())
     finally:
         handle.remove()
     with autocast or nullcontext():
-        return target_logprobs(taken[0][batch.where], batch.targets, lambda hidden: logits_of(model, hidden))
+        return target_logprobs(
+            batch.before_targets(taken[0]), batch.targets, lambda hidden: logits_of(model, hidden)
+        )
 
 
 def logits_of(model: Any, hidden: Tensor) -> Tensor:

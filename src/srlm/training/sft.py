@@ -6,9 +6,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from srlm.training.batches import Tokens, collate
+from srlm.training.batches import Tokens
 from srlm.training.losses import balanced_sft_loss, sft_loss
 from srlm.training.policy import answer_logprobs
+from srlm.training.rows import batch_of
 from srlm.training.trainer import Metrics, MicroLoss
 
 
@@ -24,7 +25,7 @@ def sft_micro_loss(
         num_targets = sum(items[index].num_targets for index in batch)
 
         def share(model: Any, group: list[int]) -> tuple[Tensor, Metrics]:
-            micro = collate([items[index] for index in group], pad).to(model.device)
+            micro = batch_of(model, [items[index] for index in group], pad)
             logprobs = answer_logprobs(model, micro, autocast())
             loss = sft_loss(logprobs, num_targets)
             if balance == "examples":
@@ -32,7 +33,7 @@ def sft_micro_loss(
                 loss = balanced_sft_loss(logprobs, micro.owners, counts, len(batch))
             return loss, {
                 "target_tokens": float(len(micro.targets)),
-                "tokens": float(micro.mask.sum()),
+                "tokens": float(micro.num_tokens),
                 "answer_length": len(micro.targets) / len(batch),
             }
 
