@@ -25,7 +25,8 @@ class TrainingSection(Section):
     micro_tokens: int = Field(
         4096,
         ge=64,
-        description="padded tokens a forward pass; trades memory; shifts only last bits and dropout masks",
+        description="distinct tokens a forward pass, with padding where rows are padded; trades memory; "
+        "shifts only last bits and dropout masks",
     )
     epochs: float = Field(1.0, gt=0, description="passes over the data (not in the paper)")
     max_length: int = Field(

@@ -2,6 +2,8 @@
 
 Logits are computed at target positions only, a chunk at a time, and again in the backward pass:
 for a vocabulary of 49,152 the logits of one long sequence would take more memory than the model.
+Those of the last chunk are the first that the backward pass wants, so they stay: the most memory
+is that of one chunk all the same.
 """
 
 from collections.abc import Callable
@@ -26,16 +28,17 @@ def target_logprobs(hidden: Tensor, targets: Tensor, logits_of: Logits, chunk: i
     Returns:
         [targets], float32.
     """
-    pieces = [
-        checkpoint(_chunk_logprobs, part, wanted, logits_of, use_reentrant=False)
-        for part, wanted in zip(torch.split(hidden, chunk), torch.split(targets, chunk), strict=True)
-    ]
-    return torch.cat(pieces) if pieces else hidden.new_zeros(0, dtype=torch.float32)
+    if not len(targets):
+        return hidden.new_zeros(0, dtype=torch.float32)
+    first = len(targets) % chunk or chunk  # a smaller chunk stands first, for the last is not done twice
+    sizes = [first, *[chunk] * ((len(targets) - first) // chunk)]
+    *again, last = zip(torch.split(hidden, sizes), torch.split(targets, sizes), strict=True)
+    pieces = [checkpoint(_chunk_logprobs, *part, logits_of, use_reentrant=False) for part in again]
+    return torch.cat([*pieces, _chunk_logprobs(*last, logits_of)])
 
 
 def _chunk_logprobs(hidden: Tensor, targets: Tensor, logits_of: Logits) -> Tensor:
-    logits = logits_of(hidden).float()
-    return logits.gather(-1, targets[:, None])[:, 0] - logits.logsumexp(-1)
+    return -F.cross_entropy(logits_of(hidden).float(), targets, reduction="none")
 
 
 def sum_by_sequence(logprobs: Tensor, owners: Tensor, num_sequences: int) -> Tensor:
