@@ -40,12 +40,14 @@ class ResponsesSection(Sampling):
     """Candidate responses (section 2.3, step 2)."""
 
     samples: int = Field(4, ge=2, description="responses a prompt (paper: N = 4)")
+    block: int = Field(128, ge=1, description="prompts a block; a block is the unit of resume")
 
 
 class Judging(Sampling):
     """How a judge is asked."""
 
     max_tokens: int = Field(256, ge=1, description="must fit 100 words of reasoning and the score after them")
+    block: int = Field(128, ge=1, description="requests a block; a block is the unit of resume")
     samples: int = Field(3, ge=1, description="judgments a response, averaged (paper: 3)")
     retries: int = Field(
         1, ge=0, description="times an unreadable reply is asked for again (open in the paper)"
