@@ -64,11 +64,11 @@ def test_extends_once(tmp_path):
         load(str(tmp_path / "two.yaml"))
 
 
-def test_a_changed_kind_starts_its_section_anew():
-    assert load("smollm2", ["engine.batch_tokens=900"]).config.engine.batch_tokens == 900
-    assert (
-        load("smollm2", ["engine.batch_tokens=900", "engine.kind=scripted"]).config.engine.kind == "scripted"
-    )
+def test_a_changed_kind_starts_its_section_anew(tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("extends: smollm2\nengine: {batch_tokens: 900}\n")
+    assert load(str(recipe)).config.engine.batch_tokens == 900
+    assert load(str(recipe), ["engine.kind=scripted"]).config.engine.kind == "scripted"
 
 
 def test_unknown_recipe_names_the_nearest():
