@@ -69,6 +69,8 @@ def test_a_changed_kind_starts_its_section_anew(tmp_path):
     recipe.write_text("extends: smollm2\nengine: {batch_tokens: 900}\n")
     assert load(str(recipe)).config.engine.batch_tokens == 900
     assert load(str(recipe), ["engine.kind=scripted"]).config.engine.kind == "scripted"
+    with pytest.raises(ConfigError, match="batch_tokens"):  # asked for by the same person
+        load("smollm2", ["engine.batch_tokens=900", "engine.kind=scripted"])
 
 
 def test_unknown_recipe_names_the_nearest():

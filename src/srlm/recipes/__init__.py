@@ -174,8 +174,10 @@ def _parse_override(override: str) -> dict[str, Any]:
 def _merge(
     values: dict[str, Any], layer: Mapping[str, Any], origins: dict[str, str], name: str, prefix: str = ""
 ) -> None:
-    if "kind" in layer and values.get("kind", layer["kind"]) != layer["kind"]:
-        values.clear()  # another kind has other keys: the section starts anew
+    if "kind" in layer and values.get("kind", "local") != layer["kind"]:
+        # Another kind has other keys: what was there before this layer goes.
+        for key in [key for key in values if origins.get(f"{prefix}{key}") != name]:
+            del values[key]
     for key, value in layer.items():
         if isinstance(value, Mapping):
             below = values.get(key)
