@@ -81,7 +81,7 @@ def trained(kind: str, model: Path, items: list[dict], settings: dict, folder: P
         "min_learning_rate": 0,
         "batch_size": settings["batch_size"],
         "max_length": settings["max_length"],
-        "micro_tokens": settings.get("micro_tokens", 1024),
+        "micro_tokens": settings.get("micro_tokens", 2048),
         "dropout": 0,
         "save_steps": 10**6,
         "device": DEVICE,

@@ -21,6 +21,7 @@ from typing import Any, Literal
 from safetensors import SafetensorError
 
 from srlm.config import Device, ModelSection, Precision
+from srlm.cores import set_threads
 from srlm.errors import ConfigError, ModelError
 from srlm.memory import free_memory
 
@@ -85,6 +86,7 @@ def load_weights(folder: Path, dtype: str, *, trust_remote_code: bool = False) -
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    set_threads()
     with loading(folder):
         return AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, use_safetensors=True

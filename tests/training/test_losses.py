@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from srlm.training import losses
 from srlm.training.losses import balanced_sft_loss, dpo_losses, sft_loss, sum_by_sequence, target_logprobs
 
 
@@ -49,17 +50,29 @@ def test_sft_loss_is_the_mean_over_the_whole_batch():
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 100])
-def test_chunked_logprobs_and_their_gradients_equal_log_softmax(chunk):
+def test_chunked_logprobs_and_their_gradients_equal_log_softmax(chunk, monkeypatch):
+    """In chunks, and within them two rows at a time, each target with a weight of its own."""
+    monkeypatch.setitem(losses.AT_A_TIME, "cpu", 22)
     torch.manual_seed(0)
+    weights = torch.linspace(-1, 2, 7)
     hidden = torch.randn(7, 5, requires_grad=True)
     head = torch.nn.Linear(5, 11, bias=False)
     targets = torch.randint(0, 11, (7,))
     wanted = head(hidden).log_softmax(-1)[torch.arange(7), targets]
-    wanted_gradients = torch.autograd.grad(wanted.sum(), [hidden, head.weight])
+    wanted_gradients = torch.autograd.grad(wanted @ weights, [hidden, head.weight])
     found = target_logprobs(hidden, targets, head, chunk=chunk)
-    gradients = torch.autograd.grad(found.sum(), [hidden, head.weight])
+    gradients = torch.autograd.grad(found @ weights, [hidden, head.weight])
     torch.testing.assert_close(found, wanted)
     torch.testing.assert_close(gradients, wanted_gradients)
+
+
+def test_gradients_of_logprobs_are_not_taken_twice():
+    """The first pass writes over the logits: a second would be wrong, so it is an error."""
+    logits = torch.randn(4, 11, requires_grad=True)
+    found = target_logprobs(logits, torch.tensor([1, 2, 3, 4]), lambda x: x * 1)
+    found.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="inplace"):
+        found.sum().backward()
 
 
 def test_no_targets_no_logprobs():

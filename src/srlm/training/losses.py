@@ -3,17 +3,22 @@
 Logits are computed at target positions only, a chunk at a time, and again in the backward pass:
 for a vocabulary of 49,152 the logits of one long sequence would take more memory than the model.
 Those of the last chunk are the first that the backward pass wants, so they stay: the most memory
-is that of one chunk all the same.
+is that of one chunk all the same. In float32 they stand a few rows at a time only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-CHUNK = 256
+CHUNK = 1024
+"""Targets whose logits are held at once."""
+AT_A_TIME = {"cpu": 2**20, "cuda": 2**26}
+"""Logits taken to float32 at once; on a CPU as many as its cache holds, for new memory is slow there."""
 Logits = Callable[[Tensor], Tensor]
 
 
@@ -38,7 +43,37 @@ def target_logprobs(hidden: Tensor, targets: Tensor, logits_of: Logits, chunk: i
 
 
 def _chunk_logprobs(hidden: Tensor, targets: Tensor, logits_of: Logits) -> Tensor:
-    return -F.cross_entropy(logits_of(hidden).float(), targets, reduction="none")
+    found: Tensor = _Logprobs.apply(logits_of(hidden), targets)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Logprobs(torch.autograd.Function):
+    """From logits [n, vocabulary] to the targets' log-probabilities, [n] in float32.
+
+    The backward pass writes the logits' gradient over them, so it can be done once.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        total = torch.cat([part.float().logsumexp(-1) for (part,) in _slices(logits)])
+        ctx.save_for_backward(logits, targets, total)
+        return logits.gather(1, targets[:, None])[:, 0].float() - total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        logits, targets, total = ctx.saved_tensors
+        for part, *rest in _slices(logits, targets[:, None], total[:, None], gradient[:, None]):
+            target, normaliser, weight = rest
+            share = part.float().sub_(normaliser).exp_().mul_(-weight)
+            part.copy_(share.scatter_add_(1, target, weight))
+        return logits, None
+
+
+def _slices(logits: Tensor, *beside: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The logits and what belongs to their rows, some rows at a time."""
+    rows = max(1, AT_A_TIME.get(logits.device.type, AT_A_TIME["cpu"]) // logits.shape[1])
+    return zip(*(torch.split(each, rows) for each in (logits, *beside)), strict=True)
 
 
 def sum_by_sequence(logprobs: Tensor, owners: Tensor, num_sequences: int) -> Tensor:
