@@ -1,5 +1,7 @@
 import gzip
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from judging.replies import REPLIES
-from srlm.judging.reading import REASONS, attempts_a_verdict, mean_score, read_verdict
+from srlm.judging.reading import REASONS, attempts_a_verdict, mean_score, read_verdict, until_verdict
 from srlm.judging.rubric import BUILTIN, load_rubric, parse_rubric
 
 RUBRICS = {name: load_rubric(name) for name in BUILTIN}
@@ -158,3 +160,26 @@ def test_stored_mt_bench_judgments_give_their_stored_scores():
         for turns in ((1,), (2,), (1, 2))
     ]
     assert found == pytest.approx([6.675, 5.0377, 5.8589, 6.4313, 5.5750, 6.0031], abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("rubric", "reply", "ends"),
+    [
+        ("additive", "It earns two points.\nScore: 2\n", True),
+        ("additive", "It earns two points.\n**Final score: 2/5**\n", True),
+        ("additive", "It earns two points.\nScore: 2", False),  # "/5" may follow, or ".5"
+        ("additive", "A score: 2 would be low.\n", False),
+        ("additive", "Score: <total points>\n", False),
+        ("mt_bench", "Good. Rating: [[7]]", True),
+        ("mt_bench", "Good. Rating: [7", False),
+    ],
+)
+def test_a_judge_is_stopped_when_its_verdict_is_whole(rubric, reply, ends):
+    pattern = until_verdict(RUBRICS[rubric])
+    assert bool(re.search(pattern, reply)) == ends
+    assert not ends or read_verdict(reply, "stop", RUBRICS[rubric]).verdict is not None
+
+
+def test_a_judge_that_is_not_asked_to_end_with_its_verdict_is_not_stopped():
+    text = ADDITIVE.text.rstrip() + "\nAnd explain yourself after that."
+    assert until_verdict(replace(ADDITIVE, text=text)) == ""
