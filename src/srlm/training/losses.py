@@ -28,10 +28,11 @@ def target_logprobs(hidden: Tensor, targets: Tensor, logits_of: Logits, chunk: i
     Args:
         hidden: [targets, width], the last hidden state at the position before each target.
         targets: [targets], token ids.
-        logits_of: the model's head, [n, width] to [n, vocabulary].
+        logits_of: the model's head, [n, width] to [n, vocabulary], a new tensor each time: the backward
+            pass writes over it.
 
     Returns:
-        [targets], float32.
+        [targets], float32. Its gradient can be taken once; a second backward pass raises RuntimeError.
     """
     if not len(targets):
         return hidden.new_zeros(0, dtype=torch.float32)
@@ -50,7 +51,7 @@ def _chunk_logprobs(hidden: Tensor, targets: Tensor, logits_of: Logits) -> Tenso
 class _Logprobs(torch.autograd.Function):
     """From logits [n, vocabulary] to the targets' log-probabilities, [n] in float32.
 
-    The backward pass writes the logits' gradient over them, so it can be done once.
+    The backward pass writes the logits' gradient over them: no second tensor of that size.
     """
 
     @staticmethod
