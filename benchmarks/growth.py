@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from texts import text
+from tiny_model import save_tiny_model
 
 from srlm.chat_format import load_tokenizer
 from srlm.config import (
@@ -62,32 +63,10 @@ class Scripted(ScriptedEngine):
 
 def tiny_engine(folder: Path):
     """A random two-layer Llama with SmolLM2's tokenizer, on the local engine."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     from srlm.engines.local import LocalEngine
 
-    tokenizer = load_tokenizer(resolve(ModelSection()).path)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        tie_word_embeddings=False,
-        initializer_range=0.5,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-    )
-    model = LlamaForCausalLM(config)
-    model.lm_head.weight.data *= (
-        4  # or almost every token is as likely as any, and choosing one is all the work
-    )
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    # With a flat head almost every token is as likely as any, and choosing one is all the work.
+    save_tiny_model(folder, load_tokenizer(resolve(ModelSection()).path), head=4)
     return LocalEngine(LocalEngineSection(device="cpu"), Model("tiny", folder, folder_digest(folder)))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tiny_model import save_tiny_model
 
 from srlm.chat_format import load_tokenizer
 from srlm.config import Config, ModelSection
@@ -39,27 +40,8 @@ def smollm2() -> Model:
 @pytest.fixture(scope="session")
 def tiny(smollm2: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A random two-layer Llama with SmolLM2's tokenizer: every code path in milliseconds."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     folder = tmp_path_factory.mktemp("tiny") / "model"
-    tokenizer = load_tokenizer(smollm2.path)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        tie_word_embeddings=False,  # tied and random, it would repeat its last token for ever
-        initializer_range=0.5,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_tiny_model(folder, load_tokenizer(smollm2.path))
     return Model("M0", folder, folder_digest(folder))
 
 

@@ -7,6 +7,7 @@ is not set up is left out and named.
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -21,7 +22,8 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
 
 import torch  # noqa: E402
-from limits import limits  # noqa: E402
+from limits import limits, products  # noqa: E402
+from safetensors import safe_open  # noqa: E402
 from workloads import workloads  # noqa: E402
 
 from srlm.config import ModelSection  # noqa: E402
@@ -47,7 +49,15 @@ PEERS = {
 }
 """Workload, peer: environment, runner, and what it is given otherwise (`items`: so many alone)."""
 
-TARGETS = {"responses": 2.5, "judging": 4, "expected": 15, "dpo": 2.5, "sft": 1.3, "round": 4}
+TARGETS = {
+    "responses": {"generate 32": 2.5, "generate 128": 2.5, "vLLM": 1.5},
+    "judging": {"generate": 4},
+    "expected": {"generate, sampled": 15},
+    "dpo": {"TRL": 2.5},
+    "sft": {"TRL, packed": 1.3},
+    "round": {"generate and TRL": 4},
+}
+"""Times faster than a peer that srlm wants to be."""
 
 
 def main() -> None:
@@ -73,15 +83,15 @@ def work(asked: argparse.Namespace, device: str) -> dict:
     jobs = workloads(model, asked.size)
     path = asked.out or ROOT / "docs" / "performance" / f"speed-{device}.json"
     found = json.loads(path.read_text()) if path.exists() else {"runs": []}
-    found |= {"machine": machine(device), "size": asked.size}
+    found |= {"machine": machine(device), "size": asked.size, "model": weights_of(model.path)}
     with tempfile.TemporaryDirectory() as folder:
         for name in asked.only:
             for _ in range(asked.repeats):
-                found.setdefault("limits", []).append(limits(device))
+                measured = limits(device)
                 for who, job, command in contestants(name, jobs, asked.peers):
                     run = timed(command, job | {"workload": name}, Path(folder))
                     print(f"{name}, {who}: {short(run)}", flush=True)
-                    found["runs"].append({"workload": name, "who": who} | run)
+                    found["runs"].append({"workload": name, "who": who, "limits": measured} | run)
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(json.dumps(found, indent=1) + "\n")
     return found
@@ -128,6 +138,14 @@ def machine(device: str) -> dict[str, str | int]:
     }
 
 
+def weights_of(folder: Path) -> dict[str, int]:
+    """Numbers in all weights, and in the head's, which may be the embedding's as well."""
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        sizes = {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    embedding = sizes["model.embed_tokens.weight"]
+    return {"parameters": sum(sizes.values()), "head": sizes.get("lm_head.weight", embedding)}
+
+
 def short(run: dict) -> str:
     if "error" in run:
         return f"failed: {run['error']}"
@@ -140,25 +158,34 @@ def rate(run: dict) -> float:
 
 
 def table(found: dict) -> str:
-    """Markdown: each workload's peers, medians, and how many times faster ours is."""
-    lines = ["| workload | who | runs | seconds | tokens/s | GiB | ratio | target |", "|" + "---|" * 8]
+    """Markdown: medians of each workload's runs, how many times faster ours is, the share of the limit."""
+    lines = [
+        "| workload | who | runs | seconds | tokens/s | GiB | of bf16 | ratio | target |",
+        "|" + "---|" * 9,
+    ]
     for name in PEERS:
         runs = [run for run in found["runs"] if run["workload"] == name and "error" not in run]
         ours = [run for run in runs if run["who"] == "srlm"]
         for who in dict.fromkeys(run["who"] for run in runs):
             theirs = [run for run in runs if run["who"] == who]
-            ratio = "" if who == "srlm" or not ours else f"{faster(name, ours, theirs):.2f}"
-            middle = [
-                statistics.median(each)
-                for each in zip(
-                    *((run["seconds"], rate(run), run["peak_gib"]) for run in theirs), strict=True
-                )
-            ]
+            figures = [(run["seconds"], rate(run), run["peak_gib"]) for run in theirs]
+            seconds, tokens, gib = (statistics.median(each) for each in zip(*figures, strict=True))
+            shares = [share for run in theirs if (share := of_limit(name, run, ours, found["model"]))]
+            share = f"{statistics.median(shares):.0%}" if shares else ""
+            ratio, target = "", ""
+            if who != "srlm" and ours:
+                ratio, target = f"{faster(name, ours, theirs):.2f}", TARGETS[name].get(who, "")
             lines.append(
-                f"| {name} | {who} | {len(theirs)} | {middle[0]:.1f} | {middle[1]:.0f} | {middle[2]:.2f} "
-                f"| {ratio} | {TARGETS[name] if ratio else ''} |"
+                f"| {name} | {who} | {len(theirs)} | {seconds:.1f} | {tokens:.0f} | {gib:.2f} | {share} "
+                f"| {ratio} | {target} |"
             )
     return "\n".join(lines)
+
+
+def of_limit(name: str, run: dict, ours: list[dict], size: dict[str, int]) -> float | None:
+    """Share of what a large product in bfloat16 reached just before."""
+    done = products(name, run, (ours or [run])[0], size)
+    return done and done / run["seconds"] / 1e9 / run["limits"]["bfloat16_gflops"]
 
 
 def faster(name: str, ours: list[dict], theirs: list[dict]) -> float:

@@ -30,11 +30,16 @@ def limits(device: str) -> dict[str, float]:
     return found
 
 
-def prefill_flops(tokens: int, parameters: int, head: int, rows: int) -> float:
-    """Products of reading: every weight but the head's once a token, the head once a row."""
-    return 2.0 * (tokens * (parameters - head) + rows * head)
+def products(workload: str, run: dict, like: dict, size: dict[str, int]) -> float | None:
+    """Floating-point operations of the weights on a run's tokens; attention is left out. None: a mixed work.
 
-
-def training_flops(tokens: int, targets: int, parameters: int, head: int) -> float:
-    """Products of a forward and a backward pass; attention is left out."""
-    return 6.0 * (tokens * (parameters - head) + targets * head)
+    Reading: every weight but the head's once a token. Writing: every weight once a token. Training: three
+    times reading, and the head on the targets. `like`: a run that counted its targets, on the same data.
+    """
+    body, head = size["parameters"] - size["head"], size["head"]
+    read = run.get("distinct", run["read"])
+    if workload in {"dpo", "sft"} and "targets" in like:
+        return 6.0 * (read * body + like["targets"] / like["read"] * run["read"] * head)
+    if workload in {"responses", "judging", "expected"}:
+        return 2.0 * ((read + run["written"]) * body + run["written"] * head)
+    return None

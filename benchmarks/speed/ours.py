@@ -11,15 +11,18 @@ STARTED = time.perf_counter()
 
 import torch  # noqa: E402
 
+from srlm.chat_format import load_tokenizer  # noqa: E402
 from srlm.config import DpoSection, JudgeSection, LocalEngineSection, ResponsesSection, SftSection  # noqa: E402
 from srlm.engines.base import Request  # noqa: E402
 from srlm.engines.local import LocalEngine  # noqa: E402
 from srlm.judging.rubric import load_rubric  # noqa: E402
 from srlm.models import Model  # noqa: E402
+from srlm.prefixes import prefix_tree  # noqa: E402
 from srlm.records import Example, Message, Pair, Prompt, content_id  # noqa: E402
 from srlm.stages.judgments import judge  # noqa: E402
 from srlm.stages.responses import respond  # noqa: E402
 from srlm.store.blocks import Items  # noqa: E402
+from srlm.training.batches import encode, training_order  # noqa: E402
 from srlm.training.launch import train_dpo, train_sft  # noqa: E402
 
 
@@ -63,6 +66,7 @@ def generation(job: dict) -> dict:
     return {
         "seconds": time.perf_counter() - started,
         "read": sum(reply.num_prompt_tokens for reply in replies if not reply.draw),
+        "distinct": len(prefix_tree([engine._encode(request).ids for request in requests]).ids),
         "written": sum(reply.num_tokens for reply in replies),
         "startup_seconds": started - STARTED,
         "dtype": str(engine._model.dtype),
@@ -100,9 +104,23 @@ def trained(kind: str, model: Path, items: list[dict], settings: dict, folder: P
         "seconds": sum(step["tokens"] / step["tokens_per_second"] for step in counted),
         "read": round(sum(step["tokens"] for step in counted)),
         "written": 0,
+        **learned(kind, model, items, settings["batch_size"]),
         "startup_seconds": started - STARTED,
         "whole_seconds": time.perf_counter() - started,
         "losses": [step["loss"] for step in steps],
+    }
+
+
+def learned(kind: str, model: Path, items: list[dict], batch_size: int) -> dict[str, int]:
+    """Distinct tokens, and targets, of every optimiser batch but the first."""
+    tokenizer = load_tokenizer(model)
+    answers = ("chosen", "rejected") if kind == "dpo" else ("completion",)
+    units = [[encode(tokenizer, item["prompt"], item[name]) for name in answers] for item in items]
+    order = training_order(len(items), batch_size, 1, 0)
+    batches = [[tokens for index in batch for tokens in units[index]] for batch in order[1:] or order]
+    return {
+        "distinct": sum(len(prefix_tree([tokens.ids for tokens in batch]).ids) for batch in batches),
+        "targets": sum(tokens.num_targets for batch in batches for tokens in batch),
     }
 
 

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from srlm.engines.tree import Reading, common
+from srlm.engines.tree import Reading
+from srlm.prefixes import num_common
 
 GROWTH = 32
 """New tokens for which room is made at a time."""
@@ -216,6 +217,6 @@ def shared_beginning(prompts: Sequence[Sequence[int]]) -> int:
     """Tokens that all prompts begin with and that are worth keeping once; each keeps one of its own."""
     if len(prompts) == 1:
         return 0
-    shared = min(common(prompts[0], prompt) for prompt in prompts)
+    shared = min(num_common(prompts[0], prompt) for prompt in prompts)
     shared = min(shared, min(map(len, prompts)) - 1)
     return shared if shared >= SHARED_AT_LEAST else 0

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.cache_utils import Cache
 
+from srlm.prefixes import prefix_tree
+
 SIMILAR = 0.75
 """Prompts attend together when the shorter has at least this share of the longer's own tokens."""
 
@@ -53,30 +55,12 @@ class Tree:
 
 def grow(prompts: Sequence[list[int]], device: torch.device | str = "cpu") -> Tree:
     """The tree of some prompts, none of them empty."""
-    ids: list[int] = []
-    depths: list[int] = []
-    paths: list[list[int]] = [[] for _ in prompts]
-    own: list[list[int]] = [[] for _ in prompts]
-    before: list[int] = []
-    path: list[int] = []
-    for number in sorted(range(len(prompts)), key=lambda number: prompts[number]):
-        prompt = prompts[number]
-        shared = common(before, prompt)
-        new = list(range(len(ids), len(ids) + len(prompt) - shared))
-        path = path[:shared] + new
-        ids += prompt[shared:]
-        depths += range(shared, len(prompt))
-        paths[number], own[number], before = path, new, prompt
+    ids, depths, paths, shared = prefix_tree(prompts)
+    own = [path[start:] for path, start in zip(paths, shared, strict=True)]
     groups, outputs = _groups(paths, own, depths, device)
     return Tree(
         torch.tensor([ids], device=device), torch.tensor([depths], device=device), paths, groups, outputs
     )
-
-
-def common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two sequences begin with alike."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _groups(

@@ -20,6 +20,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from srlm.prefixes import PrefixTree, num_common, prefix_tree
 from srlm.training.batches import Batch, Tokens, collate, micro_batches
 
 NAME = "srlm_rows"
@@ -130,61 +131,37 @@ def flat_micro_batches(units: Sequence[Sequence[Tokens]], micro_tokens: int) -> 
     return groups
 
 
-def distinct_tokens(items: Sequence[Tokens]) -> int:
-    """Tokens of a flat batch: all sequences, what they begin with alike once."""
-    return _new_tokens([], [item.ids for item in items])
-
-
 def _new_tokens(held: Sequence[tuple[int, ...]], rows: Sequence[tuple[int, ...]]) -> int:
     """Distinct tokens that `rows` add to those of `held`."""
     total = 0
     for place, ids in enumerate(rows):
         before = (*held, *rows[:place])
-        total += len(ids) - max((_common(ids, other) for other in before), default=0)
+        total += len(ids) - max((num_common(ids, other) for other in before), default=0)
     return total
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two sequences begin with alike."""
-    return next(
-        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
-        min(len(one), len(other)),
-    )
 
 
 def lay_flat(items: Sequence[Tokens]) -> FlatBatch:
     """The flat batch of the sequences; targets and owners stand in the order of `items`."""
-    ids: list[int] = []
-    positions: list[int] = []
-    paths: dict[int, list[int]] = {}  # the flat places of each sequence's tokens
-    owned: dict[int, int] = {}  # from which of its tokens on a sequence owns them
-    before: list[int] = []
-    last: tuple[int, ...] = ()
-    for index in sorted(range(len(items)), key=lambda index: items[index].ids):
-        item = items[index]
-        shared = _common(last, item.ids)
-        paths[index] = [*before[:shared], *range(len(ids), len(ids) + len(item.ids) - shared)]
-        owned[index] = shared
-        ids += item.ids[shared:]
-        positions += range(shared, len(item.ids))
-        before, last = paths[index], item.ids
+    tree = prefix_tree([item.ids for item in items])
+    before = [
+        place for path, item in zip(tree.paths, items, strict=True) for place in path[item.start - 1 : -1]
+    ]
     return FlatBatch(
-        ids=torch.tensor([ids]),
-        positions=torch.tensor([positions]),
-        where=torch.tensor(
-            [place for i, item in enumerate(items) for place in paths[i][item.start - 1 : -1]]
-        ),
+        ids=torch.tensor([tree.ids]),
+        positions=torch.tensor([tree.depths]),
+        where=torch.tensor(before),
         targets=torch.tensor([token for item in items for token in item.ids[item.start :]]),
         owners=torch.tensor([index for index, item in enumerate(items) for _ in range(item.num_targets)]),
-        rows=_rows(paths, owned, len(ids)),
+        rows=_rows(tree),
         num_tokens=sum(len(item.ids) for item in items),
     )
 
 
-def _rows(paths: dict[int, list[int]], owned: dict[int, int], num_flat: int) -> Rows:
+def _rows(tree: PrefixTree) -> Rows:
     """Rows longest first, cut into groups of similar length."""
+    paths, num_flat = tree.paths, len(tree.ids)
     groups: list[list[int]] = []
-    for index in sorted(paths, key=lambda index: -len(paths[index])):
+    for index in sorted(range(len(paths)), key=lambda index: -len(paths[index])):
         if groups and len(paths[index]) >= ALIKE * len(paths[groups[-1][0]]):
             groups[-1].append(index)
         else:
@@ -198,7 +175,7 @@ def _rows(paths: dict[int, list[int]], owned: dict[int, int], num_flat: int) -> 
             path, start = paths[index], len(sources)
             real += range(start, start + len(path))
             sources += [*path, *[0] * (longest - len(path))]
-            for depth in range(owned[index], len(path)):
+            for depth in range(tree.shared[index], len(path)):
                 back[path[depth]] = start + depth
     return Rows(
         _places(sources, real, num_flat),
