@@ -38,7 +38,7 @@ PEERS = {
         "lucidrains": ("lucidrains", "lucidrains_sample.py", {"items": 1}),
     },
     "judging": {"generate": ("trl", "generate.py", {"batch_size": 48})},
-    "expected": {"generate, sampled": ("trl", "generate.py", {"batch_size": 48, "as": "judging"})},
+    "expected": {},
     "dpo": {
         "TRL": ("trl", "trl_dpo.py", {"micro": 2}),
         "TRL, 4 pairs": ("trl", "trl_dpo.py", {"micro": 4}),
@@ -49,10 +49,13 @@ PEERS = {
 }
 """Workload, peer: environment, runner, and what it is given otherwise (`items`: so many alone)."""
 
+SAME_END = {"expected": ("judging", "generate")}
+"""A workload that gets what another gets, by other means: the peer's runs that it stands beside."""
+
 TARGETS = {
     "responses": {"generate 32": 2.5, "generate 128": 2.5, "vLLM": 1.5},
     "judging": {"generate": 4},
-    "expected": {"generate, sampled": 15},
+    "expected": {"judging, generate": 15},
     "dpo": {"TRL": 2.5},
     "sft": {"TRL, packed": 1.3},
     "round": {"generate and TRL": 4},
@@ -108,9 +111,8 @@ def contestants(name: str, jobs: dict, wanted: list[str] | None) -> list[tuple[s
             print(f"{name}: {who} is left out, for benchmarks/peers/setup has not been run")
             continue
         changes = dict(given)
-        job = jobs[changes.pop("as", name)]
-        items = job["items"][: changes.pop("items", None)]
-        job = job | {"items": items, "settings": job["settings"] | changes}
+        items = jobs[name]["items"][: changes.pop("items", None)]
+        job = jobs[name] | {"items": items, "settings": jobs[name]["settings"] | changes}
         found.append((who, job, [str(python), str(ROOT / "benchmarks" / "peers" / runner)]))
     return found
 
@@ -121,9 +123,10 @@ def timed(command: list[str], job: dict, folder: Path) -> dict:
     file.write_text(json.dumps(job))
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
+    said = [line for line in done.stdout.splitlines() if line.startswith("{")]  # an engine may say goodbye
+    if done.returncode or not said:
         return {"error": (done.stderr.strip().splitlines() or ["no word"])[-1][:300]}
-    run = json.loads(done.stdout.strip().splitlines()[-1])
+    run = json.loads(said[-1])
     run.get("detail", {}).pop("texts", None)
     return run | {"ended": time.strftime("%Y-%m-%d %H:%M")}
 
@@ -166,6 +169,7 @@ def table(found: dict) -> str:
     for name in PEERS:
         runs = [run for run in found["runs"] if run["workload"] == name and "error" not in run]
         ours = [run for run in runs if run["who"] == "srlm"]
+        runs += borrowed(name, found["runs"])
         for who in dict.fromkeys(run["who"] for run in runs):
             theirs = [run for run in runs if run["who"] == who]
             figures = [(run["seconds"], rate(run), run["peak_gib"]) for run in theirs]
@@ -180,6 +184,12 @@ def table(found: dict) -> str:
                 f"| {ratio} | {target} |"
             )
     return "\n".join(lines)
+
+
+def borrowed(name: str, runs: list[dict]) -> list[dict]:
+    """The other workload's runs beside which this one stands."""
+    other, who = SAME_END.get(name, ("", ""))
+    return [run | {"who": f"{other}, {who}"} for run in runs if (run["workload"], run["who"]) == (other, who)]
 
 
 def of_limit(name: str, run: dict, ours: list[dict], size: dict[str, int]) -> float | None:

@@ -85,13 +85,12 @@ def answer_logprobs(
         taken.append(inputs[0])
         return (inputs[0][:, :1], *inputs[1:])
 
-    handle = head.register_forward_pre_hook(take)
-    try:
-        with autocast or nullcontext():
+    with autocast or nullcontext():  # one for both, or the head's weights would be cast twice
+        handle = head.register_forward_pre_hook(take)
+        try:
             model(**batch.inputs())
-    finally:
-        handle.remove()
-    with autocast or nullcontext():
+        finally:
+            handle.remove()
         return target_logprobs(
             batch.before_targets(taken[0]), batch.targets, lambda hidden: logits_of(model, hidden)
         )
