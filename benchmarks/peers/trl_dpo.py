@@ -62,6 +62,7 @@ def common_arguments(settings: dict, folder: str) -> dict:
         "bf16": True,
         "use_cpu": True,
         "gradient_checkpointing": False,
+        "torch_compile": settings.get("compile", False),
         "save_strategy": "no",
         "report_to": "none",
         "logging_steps": 1,

@@ -42,6 +42,7 @@ PEERS = {
     "dpo": {
         "TRL": ("trl", "trl_dpo.py", {"micro": 2}),
         "TRL, 4 pairs": ("trl", "trl_dpo.py", {"micro": 4}),
+        "TRL, compiled": ("trl", "trl_dpo.py", {"micro": 2, "compile": True}),
         "lucidrains": ("lucidrains", "lucidrains_dpo.py", {"micro": 2, "items": 16}),
     },
     "sft": {"TRL, packed": ("trl", "trl_sft.py", {"micro": 1, "batch_size": 4})},
@@ -73,7 +74,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=list(PEERS), choices=list(PEERS))
-    parser.add_argument("--peers", nargs="*", help="words, one of which a peer's name must hold")
+    parser.add_argument("--peers", nargs="*", help="names of peers; none: ours alone")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--size", type=int, default=64, help="prompts or responses")
     parser.add_argument("--out", type=Path)
@@ -105,7 +106,7 @@ def contestants(name: str, jobs: dict, wanted: list[str] | None) -> list[tuple[s
     found = [("srlm", jobs[name], [sys.executable, str(HERE / "ours.py")])]
     for who, (environment, runner, given) in PEERS[name].items():
         python = ROOT / ".venv-peers" / environment / "bin" / "python"
-        if wanted is not None and not any(word in who for word in wanted):
+        if wanted is not None and who not in wanted:
             continue
         if not python.exists():
             print(f"{name}: {who} is left out, for benchmarks/peers/setup has not been run")

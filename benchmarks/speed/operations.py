@@ -1,4 +1,4 @@
-"""Where the time goes, by kind of operation: a training step's micro-batch, and writing responses.
+"""Where the time goes, by kind of operation: a training step's micro-batch, reading and writing.
 
 ``python benchmarks/speed/operations.py`` keeps the figures in docs/performance/profile.json, and
 benchmarks/pictures.py draws them. The profiler itself slows small operations down: read the shares, not the
@@ -10,22 +10,24 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 import torch  # noqa: E402
+from ours import requests_of  # noqa: E402
 from torch.profiler import ProfilerActivity, profile  # noqa: E402
 from workloads import workloads  # noqa: E402
 
 from srlm.chat_format import load_tokenizer  # noqa: E402
 from srlm.config import DpoSection, LocalEngineSection, ModelSection  # noqa: E402
-from srlm.engines.base import Request  # noqa: E402
 from srlm.engines.local import LocalEngine  # noqa: E402
 from srlm.models import resolve  # noqa: E402
-from srlm.records import ask  # noqa: E402
 from srlm.training.batches import encode  # noqa: E402
+from srlm.training.compiling import compiled  # noqa: E402
 from srlm.training.dpo import TokenPair, dpo_micro_loss  # noqa: E402
 from srlm.training.policy import load_policy  # noqa: E402
 from srlm.training.rows import split  # noqa: E402
@@ -35,15 +37,24 @@ KINDS = {
     "linear layers and head": ("mm", "addmm", "linear", "mkldnn"),
     "attention": ("scaled_dot", "_scaled_dot", "_flash", "bmm", "baddbmm", "softmax", "_softmax"),
     "rows by index": ("index", "gather", "scatter", "embedding", "_embedding"),
-    "copies and casts": ("copy_", "_to_copy", "to", "clone", "cat", "contiguous", "_cat", "stack"),
-    "new memory": ("empty", "zeros", "zero_", "fill_", "resize", "new_", "full"),
     "choosing tokens": ("topk", "sort", "cumsum", "amax", "logsumexp", "searchsorted", "max"),
+    "copies and casts": ("copy_", "_to_copy", "clone", "cat", "contiguous", "_cat", "stack"),
+    "new memory": ("empty", "zeros", "zero_", "fill_", "resize", "new_", "full"),
+    "compiled passes": ("Torch-Compiled", "CompiledFunction", "cpp_fused"),
     "norms, rotary, gates, sums": ("",),
 }
 """Kind, and how the names of its operations begin; the last takes what is left."""
 
 
-def training() -> Callable[[], None]:
+def autocast() -> torch.autocast:
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+def plain(*_: Any) -> nullcontext:
+    return nullcontext()
+
+
+def training(blocks: Callable[..., Any] = plain) -> dict:
     """Forward and backward pass of one micro-batch of the DPO workload."""
     source = resolve(ModelSection())
     items, tokenizer = workloads(source, 64)["dpo"]["items"], load_tokenizer(source.path)
@@ -53,10 +64,6 @@ def training() -> Callable[[], None]:
     ]
     section = DpoSection(dropout=0)
     model = load_policy(source.path, section).train()
-
-    def autocast():
-        return torch.autocast("cpu", dtype=torch.bfloat16)
-
     share = dpo_micro_loss(pairs, [(0.0, 0.0)] * len(pairs), 0.1, tokenizer.pad_token_id, autocast)
     group = split(model, pairs, section.micro_tokens)[0]
     loss_of = share(group)
@@ -65,27 +72,31 @@ def training() -> Callable[[], None]:
         loss, _ = loss_of(model, group)
         loss.backward()
 
-    return pass_through
+    with blocks(model, autocast):
+        return shares(pass_through)
 
 
-def writing() -> Callable[[], None]:
+def reading() -> dict:
+    """The prompts of the judging workload, and the probabilities of the grades after each."""
+    return generation("expected")
+
+
+def writing() -> dict:
     """32 tokens of every response of the workload."""
+    return generation("responses", max_tokens=32)
+
+
+def generation(name: str, **settings: int) -> dict:
+    """A workload's requests, all of them."""
     source = resolve(ModelSection())
-    engine = LocalEngine(LocalEngineSection(device="cpu"), source)
-    requests = [
-        Request(
-            id=str(number),
-            conversation=ask(item["messages"][0]["content"]),
-            purpose="response",
-            seed=number,
-            n=4,
-            temperature=0.7,
-            top_p=0.9,
-            max_tokens=32,
-        )
-        for number, item in enumerate(workloads(source, 64)["responses"]["items"])
-    ]
-    return lambda: list(engine.generate(requests)) and None
+    engine, job = LocalEngine(LocalEngineSection(device="cpu"), source), workloads(source, 64)[name]
+    requests = requests_of(job["items"], job["settings"] | settings, "response")
+
+    def answer() -> None:
+        for _ in engine.generate(requests):
+            pass
+
+    return shares(answer)
 
 
 def shares(work: Callable[[], None]) -> dict[str, dict[str, float]]:
@@ -107,13 +118,21 @@ def kind_of(operation: str) -> str:
     return next(kind for kind, starts in KINDS.items() if name.startswith(starts))
 
 
+WORKS = {
+    "training": training,
+    "training, compiled": lambda: training(compiled),
+    "reading": reading,
+    "writing": writing,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", default=["training", "writing"])
+    parser.add_argument("--only", nargs="*", default=list(WORKS), choices=list(WORKS))
     asked = parser.parse_args()
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     for name in asked.only:
-        kept[name] = shares({"training": training, "writing": writing}[name]())
+        kept[name] = WORKS[name]()
         total = sum(kept[name]["kinds"].values())
         print(name, f"{total:.2f} s")
         for kind, seconds in sorted(kept[name]["kinds"].items(), key=lambda item: -item[1]):

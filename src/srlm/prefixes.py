@@ -22,7 +22,7 @@ def prefix_tree(sequences: Sequence[Sequence[int]]) -> PrefixTree:
     tree = PrefixTree([], [], [[] for _ in sequences], [0] * len(sequences))
     before: Sequence[int] = ()
     path: list[int] = []
-    for number in sorted(range(len(sequences)), key=lambda number: sequences[number]):
+    for number in sorted(range(len(sequences)), key=lambda number: list(sequences[number])):
         sequence = sequences[number]
         shared = num_common(before, sequence)
         end = len(tree.ids) + len(sequence) - shared

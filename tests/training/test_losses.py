@@ -69,14 +69,16 @@ def test_chunked_logprobs_and_their_gradients_equal_log_softmax(chunk, monkeypat
 def test_gradients_of_logprobs_are_not_taken_twice():
     """The first pass writes over the logits: a second would be wrong, so it is an error."""
     logits = torch.randn(4, 11, requires_grad=True)
-    found = target_logprobs(logits, torch.tensor([1, 2, 3, 4]), lambda x: x * 1)
+    found = target_logprobs(logits, torch.tensor([1, 2, 3, 4]), lambda x: x * 1, chunk=4)
     found.sum().backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="inplace"):
         found.sum().backward()
 
 
 def test_no_targets_no_logprobs():
-    assert target_logprobs(torch.zeros(0, 5), torch.zeros(0).long(), torch.nn.Identity()).shape == (0,)
+    assert target_logprobs(torch.zeros(0, 5), torch.zeros(0).long(), torch.nn.Identity(), chunk=4).shape == (
+        0,
+    )
 
 
 def test_sums_go_to_the_owner():

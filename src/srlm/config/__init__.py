@@ -46,7 +46,7 @@ from srlm.config.training import DpoSection, LoraSection, SftSection, TrainingSe
 Judges = JudgeSection | EftSection | YardstickSection
 """How a judge is asked, in the loop and beside it."""
 
-RESOURCES = ("micro_tokens", "gradient_checkpointing", "save_steps")
+RESOURCES = ("micro_tokens", "gradient_checkpointing", "compile", "save_steps")
 """Keys that may change while a run goes on, as after a training that ran out of memory."""
 
 

@@ -45,6 +45,11 @@ class TrainingSection(Section):
     )
     device: Device = Field("auto", description="`auto` takes CUDA when it is there")
     gradient_checkpointing: bool = Field(False, description="less memory for about a third more time")
+    compile: bool | Literal["auto"] = Field(
+        "auto",
+        description="torch.compile of the model's blocks; `auto`: on a CPU, where the training is long "
+        "enough to pay for it",
+    )
     lora: LoraSection | None = Field(None, description="adapters instead of all weights")
     save_steps: int = Field(200, ge=1, description="optimiser steps between checkpoints (paper: 200)")
 

@@ -40,7 +40,8 @@ def train_job(job: TrainJob, report: Report) -> None:
     trainer = _trainer(job, section, model, items, pad=tokenizer.pad_token_id, report=report)
     checkpoint = checkpoint_to_resume(job.folder / "checkpoints")
     started = time.monotonic()
-    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with _blocks(section, model, items) as compiled:
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if section.lora:
         model = model.merge_and_unload(safe_merge=True)
     summary = {
@@ -48,6 +49,7 @@ def train_job(job: TrainJob, report: Report) -> None:
         "left_out_too_long": left_out,
         "steps": result.global_step,
         "seconds": round(time.monotonic() - started, 1),
+        "compiled": compiled,
         "resumed_at": _step_of(checkpoint),
         "heldout_loss_before": before,
         "heldout_loss": _heldout_loss(job, section, model, tokenizer),
@@ -55,6 +57,17 @@ def train_job(job: TrainJob, report: Report) -> None:
     }
     write_atomically(job.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     _save(job, model, tokenizer)
+
+
+def _blocks(section: TrainingSection, model: Any, items: list[Any]) -> AbstractContextManager[bool]:
+    """The model's blocks compiled, where that is asked for or pays."""
+    from srlm.training.compiling import compiled, pays  # loads the compiler
+
+    sequences = [tokens for item in items for tokens in ([item] if isinstance(item, Tokens) else item)]
+    num_tokens = round(section.epochs * sum(len(tokens.ids) for tokens in sequences))
+    if section.compile is True or (section.compile == "auto" and pays(model, num_tokens)):
+        return compiled(model, lambda: _autocast(section, model))
+    return nullcontext(False)
 
 
 def _trainer(

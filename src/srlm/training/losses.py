@@ -15,14 +15,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-CHUNK = 1024
-"""Targets whose logits are held at once."""
 AT_A_TIME = {"cpu": 2**20, "cuda": 2**26}
 """Logits taken to float32 at once; on a CPU as many as its cache holds, for new memory is slow there."""
 Logits = Callable[[Tensor], Tensor]
 
 
-def target_logprobs(hidden: Tensor, targets: Tensor, logits_of: Logits, chunk: int = CHUNK) -> Tensor:
+def target_logprobs(hidden: Tensor, targets: Tensor, logits_of: Logits, chunk: int) -> Tensor:
     """Log-probability of each target.
 
     Args:
@@ -30,6 +28,7 @@ def target_logprobs(hidden: Tensor, targets: Tensor, logits_of: Logits, chunk: i
         targets: [targets], token ids.
         logits_of: the model's head, [n, width] to [n, vocabulary], a new tensor each time: the backward
             pass writes over it.
+        chunk: targets whose logits are held at once.
 
     Returns:
         [targets], float32. Its gradient can be taken once; a second backward pass raises RuntimeError.

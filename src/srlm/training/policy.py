@@ -19,6 +19,9 @@ from srlm.training.rows import FlatBatch, train_flat
 BLOCK_OUTPUTS = ("o_proj", "down_proj", "c_proj", "out_proj", "dense_4h_to_h", "fc2")
 """Names of the last linear layer of attention and MLP blocks, over the model families."""
 
+HELD = 2**27
+"""Logits that are held at once, whatever the vocabulary: of 49,152 tokens those of 2,730 targets."""
+
 
 def load_policy(
     folder: Path, section: TrainingSection, *, seed: int = 0, trust_remote_code: bool = False
@@ -76,7 +79,7 @@ def answer_logprobs(
     """Log-probability of every target token of a batch: [targets], float32.
 
     The whole model runs, but its head sees one position a sequence; the hidden states in front of the
-    targets are taken on the way and go through the head in chunks.
+    targets are taken on the way and go through the head in chunks of `HELD` logits.
     """
     head = model.get_output_embeddings()
     taken: list[Tensor] = []
@@ -92,7 +95,10 @@ def answer_logprobs(
         finally:
             handle.remove()
         return target_logprobs(
-            batch.before_targets(taken[0]), batch.targets, lambda hidden: logits_of(model, hidden)
+            batch.before_targets(taken[0]),
+            batch.targets,
+            lambda hidden: logits_of(model, hidden),
+            chunk=max(1, HELD // len(head.weight)),
         )
 
 

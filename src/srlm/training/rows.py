@@ -213,6 +213,7 @@ def take(table: Tensor, places: Places) -> Tensor:
     return taken
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # its layout differs with every micro-batch
 def rows_attention(  # noqa: PLR0917  the signature that transformers calls
     module: nn.Module,
     query: Tensor,
