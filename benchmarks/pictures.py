@@ -37,6 +37,7 @@ def growth() -> None:
 def where_time_goes() -> None:
     """A bar a piece of work, cut by kind of operation."""
     found = json.loads((FOLDER / "profile.json").read_text())
+    found = {work: part for work, part in found.items() if "kinds" in part}
     works = list(found)
     shares = {
         work: {kind: 100 * seconds / sum(part["kinds"].values()) for kind, seconds in part["kinds"].items()}

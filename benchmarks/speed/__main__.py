@@ -103,7 +103,14 @@ def work(asked: argparse.Namespace, device: str) -> dict:
 
 def contestants(name: str, jobs: dict, wanted: list[str] | None) -> list[tuple[str, dict, list[str]]]:
     """(who, job, command) of a workload, ours first."""
-    found = [("srlm", jobs[name], [sys.executable, str(HERE / "ours.py")])]
+    command = [sys.executable, str(HERE / "ours.py")]
+    found = [("srlm", jobs[name], command)]
+    if name in {"dpo", "sft"}:  # as a long training is, and as one that is too short to pay for it
+        compiled, plain = (
+            jobs[name] | {"settings": jobs[name]["settings"] | {"compile": compile_}}
+            for compile_ in (True, False)
+        )
+        found = [("srlm", compiled, command), ("srlm, not compiled", plain, command)]
     for who, (environment, runner, given) in PEERS[name].items():
         python = ROOT / ".venv-peers" / environment / "bin" / "python"
         if wanted is not None and who not in wanted:
@@ -178,7 +185,7 @@ def table(found: dict) -> str:
             shares = [share for run in theirs if (share := of_limit(name, run, ours, found["model"]))]
             share = f"{statistics.median(shares):.0%}" if shares else ""
             ratio, target = "", ""
-            if who != "srlm" and ours:
+            if not who.startswith("srlm") and ours:
                 ratio, target = f"{faster(name, ours, theirs):.2f}", TARGETS[name].get(who, "")
             lines.append(
                 f"| {name} | {who} | {len(theirs)} | {seconds:.1f} | {tokens:.0f} | {gib:.2f} | {share} "

@@ -18,8 +18,10 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 import torch  # noqa: E402
+from limits import limits, median_seconds  # noqa: E402
 from ours import requests_of  # noqa: E402
 from torch.profiler import ProfilerActivity, profile  # noqa: E402
+from transformers import AutoConfig  # noqa: E402
 from workloads import workloads  # noqa: E402
 
 from srlm.chat_format import load_tokenizer  # noqa: E402
@@ -99,6 +101,23 @@ def generation(name: str, **settings: int) -> dict:
     return shares(answer)
 
 
+def products() -> dict[str, float]:
+    """GFLOP/s of the model's own products alone, by rows, and of a product of 4,096 by 4,096."""
+    config = AutoConfig.from_pretrained(resolve(ModelSection()).path)
+    width, wide = config.hidden_size, config.intermediate_size
+    keys = width * config.num_key_value_heads // config.num_attention_heads
+    shapes = [(width, width), (width, keys), (width, keys), (width, width)]
+    shapes += [(width, wide), (width, wide), (wide, width)]
+    weights = [torch.randn(one, other).bfloat16() for one, other in shapes] * 8  # more than the caches hold
+    found = {"4,096 square": limits("cpu")["bfloat16_gflops"]}
+    for rows in (256, 2048, 8192):
+        given = {size: torch.randn(rows, size).bfloat16() for size in (width, wide)}
+        seconds = median_seconds(lambda given=given: [given[len(each)] @ each for each in weights] and None)
+        operations = 2 * rows * sum(each.numel() for each in weights)
+        found[f"a block's, {rows:,} rows"] = operations / seconds / 1e9
+    return found
+
+
 def shares(work: Callable[[], None]) -> dict[str, dict[str, float]]:
     """Seconds of processor time by kind, and of the largest operations, the second time that it is done."""
     work()
@@ -131,6 +150,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(WORKS), choices=list(WORKS))
     asked = parser.parse_args()
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    kept["products"] = products()
+    print({name: round(rate) for name, rate in kept["products"].items()})
     for name in asked.only:
         kept[name] = WORKS[name]()
         total = sum(kept[name]["kinds"].values())

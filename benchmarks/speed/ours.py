@@ -87,7 +87,7 @@ def trained(kind: str, model: Path, items: list[dict], settings: dict, folder: P
         "max_length": settings["max_length"],
         "micro_tokens": settings.get("micro_tokens", 4096),
         "dropout": 0,
-        "compile": settings.get("compile", True),
+        "compile": settings.get("compile", "auto"),
         "save_steps": 10**6,
         "device": DEVICE,
     }
