@@ -29,7 +29,7 @@ def growth() -> None:
             axis.loglog(sizes, values, "o-", label=label)
         axis.set(xlabel="prompts", ylabel=name)
         axis.grid(alpha=0.3)
-        axis.legend(frameon=False, fontsize=8)
+        axis.legend(frameon=False, fontsize=8, loc="lower right" if key == "seconds" else "upper left")
     axes[1].set_ylim(0.01, 10)
     save(figure, "growth")
 

@@ -42,7 +42,7 @@ KINDS = {
     "choosing tokens": ("topk", "sort", "cumsum", "amax", "logsumexp", "searchsorted", "max"),
     "copies and casts": ("copy_", "_to_copy", "clone", "cat", "contiguous", "_cat", "stack"),
     "new memory": ("empty", "zeros", "zero_", "fill_", "resize", "new_", "full"),
-    "compiled passes": ("Torch-Compiled", "CompiledFunction", "cpp_fused"),
+    "compiled passes": ("Torch-Compiled", "CompiledFunction", "## Call CompiledFxGraph"),
     "norms, rotary, gates, sums": ("",),
 }
 """Kind, and how the names of its operations begin; the last takes what is left."""
