@@ -85,7 +85,6 @@ def trained(kind: str, model: Path, items: list[dict], settings: dict, folder: P
         "min_learning_rate": 0,
         "batch_size": settings["batch_size"],
         "max_length": settings["max_length"],
-        "micro_tokens": settings.get("micro_tokens", 4096),
         "dropout": 0,
         "compile": settings.get("compile", "auto"),
         "save_steps": 10**6,

@@ -59,6 +59,8 @@ def test_a_compiled_training_that_was_stopped_ends_in_the_same_weights(tiny, tmp
     with pytest.raises(KeyboardInterrupt):
         in_process(cut, stop_after=3)
     assert_same(whole, in_process(cut), tolerance=0)
+    for folder in ("whole", "cut"):
+        assert json.loads((tmp_path / folder / "summary.json").read_text())["compiled"] is True
 
 
 @needs_compiler

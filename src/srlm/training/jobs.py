@@ -19,6 +19,7 @@ from srlm.records import Example, Pair
 from srlm.store.files import publish_folder, write_atomically
 from srlm.store.jsonl import read_records
 from srlm.training.batches import Tokens, encode, training_order
+from srlm.training.compiling import compiled, pays
 from srlm.training.dpo import TokenPair, dpo_micro_loss, reference_logprobs
 from srlm.training.launch import TrainJob
 from srlm.training.policy import answer_logprobs, load_policy
@@ -40,7 +41,7 @@ def train_job(job: TrainJob, report: Report) -> None:
     trainer = _trainer(job, section, model, items, pad=tokenizer.pad_token_id, report=report)
     checkpoint = checkpoint_to_resume(job.folder / "checkpoints")
     started = time.monotonic()
-    with _blocks(section, model, items) as compiled:
+    with _blocks(section, model, items) as works:
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if section.lora:
         model = model.merge_and_unload(safe_merge=True)
@@ -49,7 +50,7 @@ def train_job(job: TrainJob, report: Report) -> None:
         "left_out_too_long": left_out,
         "steps": result.global_step,
         "seconds": round(time.monotonic() - started, 1),
-        "compiled": compiled,
+        "compiled": works,
         "resumed_at": _step_of(checkpoint),
         "heldout_loss_before": before,
         "heldout_loss": _heldout_loss(job, section, model, tokenizer),
@@ -61,8 +62,6 @@ def train_job(job: TrainJob, report: Report) -> None:
 
 def _blocks(section: TrainingSection, model: Any, items: list[Any]) -> AbstractContextManager[bool]:
     """The model's blocks compiled, where that is asked for or pays."""
-    from srlm.training.compiling import compiled, pays  # loads the compiler
-
     sequences = [tokens for item in items for tokens in ([item] if isinstance(item, Tokens) else item)]
     num_tokens = round(section.epochs * sum(len(tokens.ids) for tokens in sequences))
     if section.compile is True or (section.compile == "auto" and pays(model, num_tokens)):
