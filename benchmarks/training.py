@@ -18,7 +18,7 @@ import torch
 from texts import text
 
 from srlm.chat_format import load_tokenizer
-from srlm.config import ModelSection, SeedSection, SftSection
+from srlm.config import DpoSection, ModelSection, SeedSection, SftSection
 from srlm.judging.eft import eft_examples
 from srlm.judging.rubric import load_rubric
 from srlm.memory import give_back_memory
@@ -97,7 +97,7 @@ def main():
     known = [(-100.0, -100.0)] * len(pairs)
     kinds = {
         "sft": ([(item,) for item in examples], sft_micro_loss(examples, pad, autocast), 16),
-        "dpo": (pairs, dpo_micro_loss(pairs, known, 0.1, pad, autocast), 8),
+        "dpo": (pairs, dpo_micro_loss(pairs, known, DpoSection(), pad, autocast), 8),
     }
     print(f"{micro_tokens} tokens a micro-batch, {device}; tokens/s, GiB")
     for kind, (units, loss_of, size) in kinds.items():

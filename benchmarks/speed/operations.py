@@ -66,7 +66,7 @@ def training(blocks: Callable[..., Any] = plain) -> dict:
     ]
     section = DpoSection(dropout=0)
     model = load_policy(source.path, section).train()
-    share = dpo_micro_loss(pairs, [(0.0, 0.0)] * len(pairs), 0.1, tokenizer.pad_token_id, autocast)
+    share = dpo_micro_loss(pairs, [(0.0, 0.0)] * len(pairs), section, tokenizer.pad_token_id, autocast)
     group = split(model, pairs, section.micro_tokens)[0]
     loss_of = share(group)
 

@@ -6,13 +6,16 @@ Differences from the paper, each with its reason, stand in docs/the-loop.md. Run
 
 from dataclasses import dataclass
 
-from srlm.config import Config
+from srlm.config import Action, Config
 from srlm.engines.opening import open_engine, open_roles, resolve_others
 from srlm.errors import DataError
 from srlm.evaluation.panel import Evaluation
 from srlm.judging.eft import as_responses
 from srlm.judging.rubric import grading_rubric
 from srlm.models import Model, resolve
+from srlm.monitors.gates import Decision
+from srlm.monitors.monitor import Monitor, watch_steps
+from srlm.monitors.rounds import Round
 from srlm.records import Example, Judgment, Pair, Prompt, Response
 from srlm.seeds import SeedSet, load_seed
 from srlm.stages.judgments import judge
@@ -27,10 +30,12 @@ from srlm.training.launch import train_dpo, train_sft
 
 @dataclass(frozen=True)
 class Outcome:
-    """The last model, and how the loop ended, in a sentence."""
+    """The last model, how the loop ended, in a sentence, and what a gate said: to go back means to `best`."""
 
     model: Model
     verdict: str
+    action: Action
+    best: str
 
 
 def run_loop(config: Config, run: Run) -> Outcome:
@@ -41,9 +46,11 @@ def run_loop(config: Config, run: Run) -> Outcome:
     evaluation = Evaluation(config, run, others, base, seed)
     judging_examples = teach_judging(config, run, base, seed, evaluation)
     examples = [*seed.instructions, *judging_examples]
-    model = run.model("M1/sft", train_sft, config.sft, base, examples, seed.heldout_instructions)
+    heldout = (seed.heldout_instructions, evaluation.checkpoints)
+    model = run.model("M1/sft", train_sft, config.sft, base, examples, *heldout)
     evaluation.measure(base)
-    evaluation.measure(model)
+    monitor = Monitor(config, run, others, base, seed=seed, asked=evaluation.asked())
+    decision = monitor.look(model, evaluation.measure(model))
     written: list[Prompt] = []
     for t in range(2, config.iterations + 1):
         with open_roles(config, model, others) as (writer, engine, judging):
@@ -54,12 +61,17 @@ def run_loop(config: Config, run: Run) -> Outcome:
                 f"M{t}/judgments", Judgment, judge, config.judge, judging, rubric, responses
             )
         pairs = run.records(f"M{t}/pairs", Pair, make_pairs, config.pairs, responses, judgments)
+        made = Round(prompts, responses, judgments, pairs)
         if not len(pairs):
-            return run_out(run, t, model)
-        model = run.model(f"M{t}/dpo", train_dpo, config.dpo, model, pairs, seed.heldout_instructions)
-        evaluation.measure(model)
+            monitor.look_at_round(f"M{t}", made)
+            return run_out(run, t, model, decision.best)
+        model = run.model(f"M{t}/dpo", train_dpo, config.dpo, model, pairs, *heldout)
+        decision = monitor.look(model, evaluation.measure(model), made)
+        if decision.action != "continue":
+            return gate_closed(model, decision)
         written += prompts
-    return Outcome(model, f"{model.name} is trained: all {config.iterations} iterations are done.")
+    verdict = f"{model.name} is trained: all {config.iterations} iterations are done."
+    return Outcome(model, f"{verdict} {decision.why}".rstrip(), "continue", decision.best)
 
 
 def teach_judging(
@@ -68,7 +80,7 @@ def teach_judging(
     """EFT (section 2.1): scored seed answers as they are; ranked ones as the SFT baseline scores them."""
     unscored, judgments, rubric = seed.unscored(), None, grading_rubric(config.judge.rubric)
     if unscored or config.evaluation.sft_baseline:
-        data = (seed.instructions, seed.heldout_instructions)
+        data = (seed.instructions, seed.heldout_instructions, evaluation.checkpoints)
         baseline = run.model("SFT/sft", train_sft, config.sft, base, *data)
         evaluation.measure(baseline)
     if unscored:
@@ -91,8 +103,10 @@ def step_names(config: Config, *, ranks_alone: bool) -> list[str]:
     baseline = ["sft", *evaluation] if ranks_alone or config.evaluation.sft_baseline else []
     names = [f"SFT/{part}" for part in [*baseline, *(["judgments"] if ranks_alone else [])]]
     names += ["M1/eft", "M1/sft", *(f"{model}/{part}" for model in ("M0", "M1") for part in evaluation)]
+    names += [f"M1/{part}" for part in watch_steps(config, first=True)]
     for t in range(2, config.iterations + 1):
         parts = ["prompts", "responses", "judgments", "pairs", "dpo", *evaluation]
+        parts += watch_steps(config, first=False)
         names += [f"M{t}/{part}" for part in parts]
     return names
 
@@ -109,7 +123,14 @@ def nothing_agreed(counts: dict[str, int]) -> DataError:
     )
 
 
-def run_out(run: Run, t: int, model: Model) -> Outcome:
+def gate_closed(model: Model, decision: Decision) -> Outcome:
+    """A gate ends the loop with the model that it alarmed on, or goes back to the best before it."""
+    kept = f"{model.name} is the last model" if decision.action == "stop" else f"{decision.best} is kept"
+    verdict = f"A gate ended the run ({decision.action}): {decision.why} {kept}; the best is {decision.best}."
+    return Outcome(model, verdict, decision.action, decision.best)
+
+
+def run_out(run: Run, t: int, model: Model, best: str) -> Outcome:
     """A round without pairs ends the loop: there is nothing to learn from, and that is a result."""
     counts = run.counts(f"M{t}/pairs")
     found = ", ".join(
@@ -121,4 +142,6 @@ def run_out(run: Run, t: int, model: Model) -> Outcome:
         f"({found or 'no prompts were kept'}). {model.name} is the last model. "
         f"Look at M{t}/judgments.jsonl; a judge that always gives one score or writes none "
         "needs more or better ranked seed answers, more samples, or a larger model.",
+        "continue",
+        best,
     )

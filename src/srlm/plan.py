@@ -18,6 +18,7 @@ from srlm.evaluation.suites.setting_up import set_up
 from srlm.judging.eft import eft_examples
 from srlm.judging.rubric import grading_rubric
 from srlm.models import Model, resolve
+from srlm.monitors.monitor import fixed_texts
 from srlm.seeds import SeedSet, load_seed
 
 CHARACTERS_A_TOKEN = 4.0
@@ -57,8 +58,10 @@ def plan_steps(config: Config, seed: SeedSet) -> list[Step]:
     steps = _baseline(config, seed) if unscored or config.evaluation.sft_baseline else []
     steps.append(Step("M1/sft", len(examples) + len(unscored), trained=round(sft * config.sft.epochs)))
     steps += _evaluation(config, seed, "M0") + _evaluation(config, seed, "M1")
+    steps += _watching(config, seed, "M1", judges=1)
     for t in range(2, config.iterations + 1):
         steps += _round(config, seed, f"M{t}") + _evaluation(config, seed, f"M{t}")
+        steps += _watching(config, seed, f"M{t}", judges=2)
     return steps + _suites(config, seed, sum(step.name.endswith("/evaluation/answers") for step in steps))
 
 
@@ -146,6 +149,18 @@ def _evaluation(config: Config, seed: SeedSet, name: str) -> list[Step]:
         Step(f"{name}/evaluation/answers", made, made, read, made * config.evaluation.answers.max_tokens),
         Step(f"{name}/evaluation/judgments", len(answers), judged, judge_read, said),
     ]
+
+
+def _watching(config: Config, seed: SeedSet, name: str, judges: int) -> list[Step]:
+    """The held-out answers, judged by so many judges, and the fixed texts."""
+    if config.gates.preset == "off":
+        return []
+    texts = fixed_texts(grading_rubric(config.judge.rubric))
+    answers = len(seed.heldout_prompts()) * config.evaluation.answers.samples * judges
+    replies, said = _judging(config, answers + len(texts))
+    read = answers * config.evaluation.answers.max_tokens + sum(_tokens(item.text) for item in texts)
+    read += (answers + len(texts)) * _rubric_tokens(config)
+    return [Step(f"{name}/watch", answers + len(texts), replies, read, said)]
 
 
 def _rubric_tokens(config: Config) -> int:

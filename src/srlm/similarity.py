@@ -25,14 +25,14 @@ class Pool:
         self._texts: list[str] = []
         self._with_rare_word: dict[str, list[int]] = {}
         for text in texts:
-            self._add(self._encode(text))
+            self._add(self.encode(text))
 
     def keep_new(self, texts: Sequence[str]) -> list[bool]:
         """For each text, in order, whether its ROUGE-L F to every earlier one is at most `max_rouge`.
 
         Kept texts join the pool at once, so later ones are compared with them too.
         """
-        return [self._keep(self._encode(text)) for text in texts]
+        return [self._keep(self.encode(text)) for text in texts]
 
     def _keep(self, text: str) -> bool:
         places = {place for word in self._rarest(text) for place in self._with_rare_word.get(word, ())}
@@ -62,7 +62,7 @@ class Pool:
         common = max(1, math.ceil(self._max_rouge * len(text) / (2 - self._max_rouge) - 1e-9))
         return set(sorted(text, reverse=True)[: len(text) - common + 1])
 
-    def _encode(self, text: str) -> str:
+    def encode(self, text: str) -> str:
         return "".join(self._character(word) for word in _WORD.findall(text.lower()))
 
     def _character(self, word: str) -> str:
@@ -72,3 +72,19 @@ class Pool:
             code += len(_SURROGATES) if code >= _SURROGATES.start else 0
             known = self._characters[word] = chr(code)
         return known
+
+
+def closest(texts: Sequence[str], others: Sequence[str]) -> list[float | None]:
+    """For each text the highest ROUGE-L F with any of the others; None where there are none.
+
+    All of them are compared, in C++: texts times others, some millions a second.
+    """
+    if not others:
+        return [None] * len(texts)
+    pool = Pool(1)
+    encoded = [pool.encode(text) for text in others]
+    return [
+        best[1]
+        for text in texts
+        if (best := process.extractOne(pool.encode(text), encoded, scorer=Indel.normalized_similarity))
+    ]

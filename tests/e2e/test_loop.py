@@ -4,8 +4,11 @@ import json
 from contextlib import contextmanager
 
 import pytest
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from conftest import tiny_overrides
+from srlm.cli import main
 from srlm.engines.scripted import ScriptedEngine
 from srlm.errors import DataError, RunChanged, TrainingError
 from srlm.evaluation.suites.tables import saved_figures
@@ -51,7 +54,7 @@ def scripted(monkeypatch, script):
     def opened(section, model, **_):
         yield ScriptedEngine(script, name=model.digest)
 
-    for place in ("srlm.loop", "srlm.engines.opening", "srlm.evaluation.panel"):
+    for place in ("srlm.loop", "srlm.engines.opening", "srlm.evaluation.panel", "srlm.monitors.monitor"):
         monkeypatch.setattr(f"{place}.open_engine", opened)
 
 
@@ -187,6 +190,61 @@ def test_redo_of_a_suite_forgets_no_model(tiny_config, tiny, tmp_path):
     assert {step.split("/")[0] for step in watched.made} == {"M0", "M1", "M2"}
 
 
+def by_model(monkeypatch, scripts):
+    """Let every engine of the loop say what the script of its model says, else that of M0."""
+
+    @contextmanager
+    def opened(section, model, **_):
+        yield ScriptedEngine(scripts.get(model.name, scripts["M0"]), name=model.digest)
+
+    for place in ("srlm.loop", "srlm.engines.opening", "srlm.evaluation.panel", "srlm.monitors.monitor"):
+        monkeypatch.setattr(f"{place}.open_engine", opened)
+
+
+def of_variety(request, draw):
+    """A judge that prefers varied words, and a writer that has them."""
+    if request.purpose == "judgment":
+        words = request.conversation[-1].content.partition("<response>")[2].split()
+        return f"Words.\nScore: {min(5, round(len(set(words)) / 8)) if len(set(words)) > 12 else 0}"
+    return ScriptedEngine()._script(request, draw)
+
+
+def in_loops(request, draw):
+    said = of_variety(request, draw)
+    return said if request.purpose in {"judgment", "prompt"} else " ".join(said.split()[:4] * 20)
+
+
+@pytest.mark.parametrize("preset", ["strict", "warn", "off"])
+def test_a_model_that_collapses_is_rolled_back(preset, tiny, tmp_path, monkeypatch):
+    """M2's answers go in loops: M1 as the judge says so, and the best model is M1."""
+    last, status = ("M2", 4) if preset == "strict" else ("M3", 0)
+    by_model(monkeypatch, {"M0": of_variety, "M2": in_loops})
+    given = [*tiny_overrides(tiny.path), f"gates.preset={preset}", "dpo.epochs=0.4"]
+    ran = CliRunner().invoke(main, ["run", "smollm2", *given, "--runs", str(tmp_path), "--name", "run"])
+    folder = tmp_path / "run"
+    assert ran.exit_code == status, ran.output
+    ended = json.loads((folder / "outcome.json").read_text())
+    assert (folder / last / "model/model.safetensors").exists()
+    assert (folder / "M3").exists() == (last == "M3")
+    if preset == "off":
+        assert not list(folder.glob("M*/monitors.json"))
+        assert not (folder / "best").exists()
+        return
+    assert "M1 as the judge prefers its own answers" in ran.output
+    kept = {item["name"]: item for item in json.loads((folder / "M2/monitors.json").read_text())["signals"]}
+    assert kept["repetition in answers, above M1's"]["alarm"]
+    assert kept["win rate over M1 by the frozen judge"]["value"] < 0.1
+    assert "M2:" in (folder / "report/report.md").read_text().partition("## Judging")[0]
+    if preset == "strict":
+        assert ended["action"] == "roll_back"
+        assert "M1 as the judge prefers its own answers" in ended["verdict"]
+        assert ended["best"] == "M1"
+        assert (folder / "best").resolve() == (folder / "M1").resolve()
+        assert load_file(folder / "best/model/model.safetensors")
+        again = CliRunner().invoke(main, ["run", "smollm2", *given, "--runs", str(tmp_path), "--name", "run"])
+        assert again.exit_code == status  # the same command says the same
+
+
 PARTS = ("answers", "figures")
 
 
@@ -204,6 +262,8 @@ def test_a_judge_that_separates_nothing_ends_the_run_with_a_verdict(
     assert "M2 was not trained" in outcome.verdict
     assert (tmp_path / "M1/model/model.safetensors").exists()
     assert not (tmp_path / "M2/dpo").exists()
+    signals = json.loads((tmp_path / "M2/monitors.json").read_text())["signals"]
+    assert {item["name"]: item["value"] for item in signals}["prompts without a pair"] == 1.0
     figures = json.loads((tmp_path / "M1/evaluation/figures.json").read_text())["judge"]
     assert figures["unreadable"] == (1.0 if reason == "unscored" else 0.0)
     markdown, _ = write_report(tmp_path)

@@ -7,6 +7,7 @@ from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from srlm.chat_format import load_tokenizer
+from srlm.config import DpoSection
 from srlm.training.batches import encode
 from srlm.training.dpo import TokenPair, dpo_micro_loss, reference_logprobs
 from srlm.training.policy import answer_logprobs, check_head
@@ -35,14 +36,23 @@ def tokenizer(tiny):
     return load_tokenizer(tiny.path)
 
 
-def test_dpo_equals_trl(tiny, tokenizer, tmp_path):
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({}, {}),
+        ({"excess_weight": 0.4}, {"ld_alpha": 0.4}),
+        ({"length_normalised": True}, {"loss_type": ["sigmoid_norm"]}),
+    ],
+    ids=["DPO", "LD-DPO", "LN-DPO"],
+)
+def test_dpo_equals_trl(tiny, tokenizer, tmp_path, ours, theirs):
     policy, reference = load(tiny.path), load(tiny.path)
     with torch.no_grad():  # move the policy away from the reference, or every margin is zero
         for parameter in policy.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.02)
     pairs = [TokenPair(encode(tokenizer, p, c), encode(tokenizer, p, r)) for p, c, r in TEXTS]
     rows = Dataset.from_list([{"prompt": p, "chosen": c, "rejected": r} for p, c, r in TEXTS])
-    config = DPOConfig(output_dir=str(tmp_path), beta=0.3, **CPU)
+    config = DPOConfig(output_dir=str(tmp_path), beta=0.3, **CPU, **theirs)
     trainer = DPOTrainer(policy, reference, config, train_dataset=rows, processing_class=tokenizer)
     inputs = trainer.data_collator(
         [
@@ -58,10 +68,9 @@ def test_dpo_equals_trl(tiny, tokenizer, tmp_path):
     wanted.backward()
     wanted_gradients = gradients(policy)
 
-    known = reference_logprobs(
-        tmp_path / "r.jsonl", reference, pairs, pad=0, micro_tokens=50, autocast=lambda: None
-    )
-    share = dpo_micro_loss(pairs, known, beta=0.3, pad=0, autocast=lambda: None)([0, 1, 2])
+    section = DpoSection(beta=0.3, micro_tokens=64, **ours)
+    known = reference_logprobs(tmp_path / "r.jsonl", reference, pairs, section, pad=0, autocast=lambda: None)
+    share = dpo_micro_loss(pairs, known, section, pad=0, autocast=lambda: None)([0, 1, 2])
     total = 0.0
     for group in ([2], [0, 1]):
         loss, metrics = share(policy, group)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from srlm.evaluation.judge_quality import ScoredPrompt, judge_quality
+from srlm.monitors.signals import Signal
 from srlm.records import Pair
 from srlm.report.collect import ModelRow, Page, RoundRow, TrainingRow, findings, suite_tables
 from srlm.report.render import curve, render
@@ -27,6 +28,9 @@ def judged(right: int, wrong: int, longer: int) -> dict[str, Any]:
             for n in range(right + wrong)
         ]
     )
+
+
+SIGNAL = Signal("KL <i>to</i> M1", "kl", "nats", 0.75, 0.7, 0.8, 12, "above 0.5", "it <b>ran</b> away")
 
 
 def page() -> Page:
@@ -54,6 +58,7 @@ def page() -> Page:
         findings=["M2 <b>judges</b> well."],
         models=[ModelRow("M0", figures)],
         suites={"ifeval": "M0: 3 prompts\n<b>strict</b>"},
+        signals={"KL <i>to</i> M1": {"M2": SIGNAL}},
         taught="12 answers scored by people",
         rounds=[
             RoundRow(
@@ -195,3 +200,13 @@ def test_the_tables_of_suites_follow_the_config(tmp_path):
     assert list(tables) == ["gsm8k"]
     assert "M1: GSM8K: 2 questions" in tables["gsm8k"]
     assert "50.00" in tables["gsm8k"]
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.html"])
+def test_alarms_stand_at_the_top_and_signals_in_a_table(name):
+    text = render(page(), name)
+    said = "it <b>ran</b> away" if name == "report.md" else "it &lt;b&gt;ran&lt;/b&gt; away"
+    assert text.index(said) < text.index("Judging")
+    assert re.search(r"0\.75(?: |<br><small>)\[0\.70, 0\.80\]", text)
+    calm = dataclasses.replace(page(), signals={"x": {"M2": dataclasses.replace(SIGNAL, alarm=None)}})
+    assert "Alarms" not in render(calm, name)

@@ -264,6 +264,25 @@ def test_identical_texts_and_small_margins_make_no_pair():
     assert pair_of(PairsSection(min_margin=1.0), group, scores) == "margin"
 
 
+def test_length_control_takes_the_shortest_of_the_good_and_the_longest_of_the_bad():
+    """Scores 0 to 4, rho 0.32: good from 4 - 1.28 = 2.72 on, bad up to 1.28."""
+    group, scores = scored([4.0, 3.0, 0.0, 1.0])
+    long, short = "a long answer " * 9, "short"
+    texts = [long, short, short, long]
+    group = [item.model_copy(update={"text": text}) for item, text in zip(group, texts, strict=True)]
+    plain, controlled = (pair_of(PairsSection(length_control=rho), group, scores) for rho in (0.0, 0.32))
+    assert (plain.chosen_id, plain.rejected_id) == (group[0].id, group[2].id)
+    assert (controlled.chosen_id, controlled.rejected_id) == (group[1].id, group[3].id)
+    assert (controlled.chosen_score, controlled.rejected_score) == (3.0, 1.0)
+    narrow = pair_of(PairsSection(length_control=0.2), group, scores)  # 3.2 and more, 0.8 and less
+    assert (narrow.chosen_id, narrow.rejected_id) == (group[0].id, group[2].id)
+
+
+def test_length_control_of_equal_scores_is_still_a_tie():
+    group, scores = scored([3.0, 3.0, None, 3.0])
+    assert pair_of(PairsSection(length_control=0.4), group, scores) == "tie"
+
+
 def test_every_prompt_is_accounted_for():
     responses = records_of(respond(ResponsesSection(), ScriptedEngine(), PROMPTS))
     judgments = records_of(judge(JudgeSection(), ScriptedEngine(), ADDITIVE, responses))

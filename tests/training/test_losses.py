@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from srlm.training import losses
-from srlm.training.losses import balanced_sft_loss, dpo_losses, sft_loss, sum_by_sequence, target_logprobs
+from srlm.training.losses import (
+    answer_weights,
+    balanced_sft_loss,
+    dpo_losses,
+    sft_loss,
+    sum_by_sequence,
+    target_logprobs,
+)
 
 
 def test_dpo_loss_by_hand():
@@ -84,3 +91,29 @@ def test_no_targets_no_logprobs():
 def test_sums_go_to_the_owner():
     sums = sum_by_sequence(torch.tensor([1.0, 2.0, 4.0, 8.0]), torch.tensor([0, 0, 2, 2]), 3)
     assert sums.tolist() == [3.0, 0.0, 12.0]
+
+
+def test_weights_of_the_longer_answers_excess_and_of_a_mean():
+    """Answers of 4 and 2 tokens: of the longer one, tokens 3 and 4 are excess. Means divide by 4 and by 2."""
+    lengths, others = torch.tensor([4, 2]), torch.tensor([2, 4])
+    plain = answer_weights(lengths, others, excess=1.0, normalised=False)
+    assert plain.tolist() == [1.0] * 6
+    excess = answer_weights(lengths, others, excess=0.25, normalised=False)
+    assert excess.tolist() == [1.0, 1.0, 0.25, 0.25, 1.0, 1.0]
+    mean = answer_weights(lengths, others, excess=1.0, normalised=True)
+    assert mean.tolist() == [0.25] * 4 + [0.5] * 2
+
+
+def test_a_length_margin_leaves_less_to_learn_from_a_longer_chosen_answer():
+    """Margin 0, 10 tokens longer, alpha 0.1: -log sigmoid(1) = 0.3133; 10 shorter: -log sigmoid(-1) = 1.3133.
+
+    The gradient of chosen is -beta * sigmoid(-1) = -0.2689 in the first case and -0.7311 in the second.
+    """
+    for gap, loss, gradient in ((10, 0.3133, -0.2689), (-10, 1.3133, -0.7311)):
+        chosen = torch.zeros(1, requires_grad=True)
+        rest = torch.zeros(1)
+        losses, margin = dpo_losses(chosen, rest, rest, rest, beta=1.0, more=0.1 * torch.tensor([gap]))
+        losses.sum().backward()
+        assert losses.item() == pytest.approx(loss, abs=1e-4)
+        assert margin.item() == 0.0
+        assert chosen.grad.item() == pytest.approx(gradient, abs=1e-4)

@@ -6,6 +6,7 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from srlm.config import DpoSection
 from srlm.training.batches import Tokens, collate
 from srlm.training.dpo import TokenPair, dpo_micro_loss
 from srlm.training.policy import add_dropout, answer_logprobs
@@ -138,7 +139,7 @@ def test_losses_and_metrics_equal_the_plain_ones(family):
     assert [is_flat(model) for model in models] == [True, False]
     reference = [(-20.0, -18.0), (-9.0, -3.0), (-30.0, -11.0)]
     for shares in (
-        dpo_micro_loss(PAIRS, reference, beta=0.3, pad=0, autocast=lambda: None)([0, 1, 2]),
+        dpo_micro_loss(PAIRS, reference, DpoSection(beta=0.3), pad=0, autocast=lambda: None)([0, 1, 2]),
         sft_micro_loss(ITEMS, pad=0, autocast=lambda: None)([0, 1, 2]),
         sft_micro_loss(ITEMS, pad=0, autocast=lambda: None, balance="examples")([0, 1, 2]),
     ):

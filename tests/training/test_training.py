@@ -12,8 +12,9 @@ from srlm.errors import RunError, TrainingError
 from srlm.models import Model, folder_digest
 from srlm.records import Example, Pair, content_id
 from srlm.training import jobs
-from srlm.training.launch import TrainJob, run_job, train_dpo, train_sft
+from srlm.training.launch import train_dpo, train_sft
 from srlm.training.policy import load_policy
+from srlm.training.runner import TrainJob, run_job
 from srlm.training.trainer import checkpoint_to_resume
 
 EXAMPLES = [

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from srlm.cli.judging import evaluation, judge
-from srlm.cli.runs import chat, config, plan, recipes, report, run, status
+from srlm.cli.runs import chat, config, export, plan, recipes, report, run, status
 from srlm.cli.seeds import seed
 from srlm.cli.suites import suite_commands
 from srlm.errors import FULL, SrlmError, full_disk
@@ -40,5 +40,5 @@ def main() -> None:
 
 for command in suite_commands():
     evaluation.add_command(command)
-for command in (run, status, recipes, config, plan, report, chat, seed, judge, evaluation):
+for command in (run, status, recipes, config, plan, report, export, chat, seed, judge, evaluation):
     main.add_command(command)

@@ -10,6 +10,8 @@ import click
 
 from srlm.cli.options import run_folder, runs_option, stopped
 
+EXIT_STATUS = {"continue": 0, "stop": 3, "roll_back": 4}
+
 
 @click.command()
 @click.argument("recipe")
@@ -27,12 +29,16 @@ def run(
     redo: str | None,
     json_lines: bool,
 ) -> None:
-    """Train M1, M2, M3 ... or go on with a run that was stopped."""
+    """Train M1, M2, M3 ... or go on with a run that was stopped.
+
+    Exit status: 0 all is done, 2 an error, 3 a gate stopped the run, 4 a gate went back to an earlier model.
+    """
     from rich.console import Console
 
     from srlm.console import watcher
     from srlm.loop import run_loop
     from srlm.memory import peak_memory_gib
+    from srlm.monitors.monitor import watched
     from srlm.recipes import load
     from srlm.report import write_report
     from srlm.store.files import write_atomically
@@ -47,26 +53,40 @@ def run(
     ):
         (folder / "outcome.json").unlink(missing_ok=True)
         outcome = run_loop(loaded.config, opened)
-        ended = {"verdict": outcome.verdict, "peak_memory_gib": peak_memory_gib()}
-        write_atomically(folder / "outcome.json", json.dumps(ended, indent=1) + "\n")
+        ended = {"verdict": outcome.verdict, "action": outcome.action, "best": outcome.best}
+        kept = json.dumps(ended | {"peak_memory_gib": peak_memory_gib()}, indent=1)
+        write_atomically(folder / "outcome.json", kept + "\n")
     markdown, page = write_report(folder)
     if json_lines:
-        click.echo(json.dumps({"event": "outcome", "verdict": outcome.verdict, "report": str(page)}))
-        return
+        click.echo(json.dumps({"event": "outcome"} | ended | {"report": str(page)}))
+        sys.exit(EXIT_STATUS[outcome.action])
     click.echo(f"\n{outcome.verdict}\n")
+    for model, signals in watched(folder).items():
+        for item in signals:
+            if item.alarm:
+                click.echo(f"  alarm    {model}: {item.alarm} ({item.name} {item.value:.2f} {item.unit})")
     click.echo(f"  models   {folder}/M*/model")
     click.echo(f"  report   {page}  (and {markdown.name})")
     against = "" if outcome.model.name == "M1" else f" --against {folder}/M1"
     click.echo(f"  talk     srlm chat {outcome.model.path.parent}{against}")
+    sys.exit(EXIT_STATUS[outcome.action])
 
 
 @click.command()
 @click.argument("name", required=False)
 @runs_option
-def status(name: str | None, runs: Path) -> None:
+@click.option("--watch", "live", is_flag=True, help="Live: steps, training curves, signals; Ctrl-C ends it.")
+def status(name: str | None, runs: Path, live: bool) -> None:
     """Every run, or every step of one with counts, rate and time left."""
     from srlm.loop import step_names
     from srlm.store.run import run_states, saved_config
+
+    if live:
+        from rich.console import Console
+
+        from srlm.watching import newest_run, watch
+
+        return watch(run_folder(name, runs) if name else newest_run(runs), Console())
 
     if name is None:
         found = sorted(path.parent for path in runs.glob("*/run.json"))
@@ -76,7 +96,7 @@ def status(name: str | None, runs: Path) -> None:
             click.echo(f"{folder.name:<24}{sum(state['done'] for state in states):>3} steps done   {last}")
         if not found:
             click.echo(f"No runs in {runs}/ yet. Start one: srlm run smollm2")
-        return
+        return None
     folder = run_folder(name, runs)
     states = run_states(folder)
     for state in states:
@@ -88,6 +108,7 @@ def status(name: str | None, runs: Path) -> None:
     for step in step_names(config, ranks_alone=ranks_alone):
         if step not in begun:
             click.echo(f"      {step}")
+    return None
 
 
 @click.command()
@@ -163,6 +184,17 @@ def report(name: str, runs: Path) -> None:
 
     for path in write_report(run_folder(name, runs)):
         click.echo(str(path))
+
+
+@click.command()
+@click.argument("model")
+@click.argument("target", type=click.Path(path_type=Path, file_okay=False))
+def export(model: str, target: Path) -> None:
+    """Copy a model of a run, such as runs/NAME/M3, to TARGET with a model card, ready to publish."""
+    from srlm.report.export import export
+
+    folder = export(model, target)
+    click.echo(f"{folder}: model, README.md (the card), srlm.json (config, versions, figures)")
 
 
 @click.command()

@@ -33,6 +33,7 @@ from srlm.config.evaluation import (
     SuiteSection,
     YardstickSection,
 )
+from srlm.config.monitors import Action, Gate, GatesSection
 from srlm.config.stages import (
     EftSection,
     JudgeSection,
@@ -97,6 +98,7 @@ class Config(Section):
     sft: SftSection = SftSection()
     dpo: DpoSection = DpoSection()
     evaluation: EvaluationSection = EvaluationSection()
+    gates: GatesSection = GatesSection()
 
     @field_validator("servers")
     @classmethod
@@ -104,6 +106,15 @@ class Config(Section):
         if bad := [name for name in value if not re.fullmatch(r"[A-Za-z0-9_-]+", name)]:
             raise ValueError(f"{bad[0]!r} is no name for a server: use letters, digits, _ and -")
         return value
+
+    @model_validator(mode="after")
+    def _somebody_compares_checkpoints(self) -> "Config":
+        stops = [name for name in ("sft", "dpo") if getattr(self, name).eval_steps]
+        if stops and not self.evaluation.judge.model:
+            raise ValueError(
+                f"{stops[0]}.eval_steps needs a judge that compares checkpoints: set evaluation.judge.model"
+            )
+        return self
 
     @model_validator(mode="after")
     def _the_harness_has_a_model(self) -> "Config":
@@ -177,6 +188,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 __all__ = [
     "MOST_ROWS",
+    "Action",
     "AlpacaEvalSuite",
     "AnsweredSuite",
     "AnswersSection",
@@ -189,6 +201,8 @@ __all__ = [
     "EngineSection",
     "EvaluationSection",
     "GSM8KSuite",
+    "Gate",
+    "GatesSection",
     "HarnessSuite",
     "HeadToHeadSuite",
     "IFEvalSuite",

@@ -96,3 +96,11 @@ class PairsSection(Section):
     """Preference pairs (section 2.3, step 3)."""
 
     min_margin: float = Field(0.0, ge=0, description="the score gap must exceed this (paper: 0)")
+    length_control: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="ρ of Meta-Rewarding (arXiv 2407.19594): the shortest of the responses within this share "
+        "of the scores' range from the best, against the longest within it from the worst; 0: best against "
+        "worst (the paper)",
+    )

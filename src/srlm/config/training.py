@@ -52,6 +52,13 @@ class TrainingSection(Section):
     )
     lora: LoraSection | None = Field(None, description="adapters instead of all weights")
     save_steps: int = Field(200, ge=1, description="optimiser steps between checkpoints (paper: 200)")
+    eval_steps: int | None = Field(
+        None,
+        ge=1,
+        description="steps after which `evaluation.judge` compares the model with that of so many steps "
+        "before, on the held-out prompts, and ends the training when it does not win; empty: never "
+        "(paper: 200, on 253 prompts)",
+    )
 
     @model_validator(mode="after")
     def _floor_below_peak(self) -> "TrainingSection":
@@ -78,3 +85,19 @@ class DpoSection(TrainingSection):
     learning_rate: float = Field(1e-6, gt=0, description="paper: 1e-6")
     min_learning_rate: float = Field(1e-7, ge=0, description="paper: 1e-7")
     beta: float = Field(0.1, gt=0, description="strength of the pull to the reference (paper: 0.1)")
+    length_margin: float = Field(
+        0.0,
+        description="added inside the sigmoid for each token that chosen is longer than rejected "
+        "(alpha of R-DPO, arXiv 2403.19159); 0: DPO",
+    )
+    length_normalised: bool = Field(
+        False,
+        description="mean log-probabilities a token instead of sums (LN-DPO); wants a larger `beta`",
+    )
+    excess_weight: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="weight of tokens beyond the shorter answer's length (alpha of LD-DPO, "
+        "arXiv 2409.06411); 1: DPO",
+    )

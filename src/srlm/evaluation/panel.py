@@ -2,21 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from srlm.config import Config, OpenAIEngineSection
 from srlm.engines.base import Engine
 from srlm.engines.opening import open_engine, open_named, open_roles
+from srlm.evaluation.checkpoints import checkpoint_judge
 from srlm.evaluation.heldout import heldout_loss, measure
 from srlm.evaluation.suites.asking import Contestant, GivenAnswers, Place
 from srlm.evaluation.suites.bench import Bench, Help
 from srlm.judging.eft import as_responses
 from srlm.judging.rubric import grading_rubric
 from srlm.models import Model
-from srlm.records import Judgment, Prompt, Response
+from srlm.records import Judgment, Prompt, Response, content_id
 from srlm.seeds import SeedSet
 from srlm.stages.judgments import judge
 from srlm.stages.responses import respond
+from srlm.store.jsonl import Records
 from srlm.store.run import Run
 
 Results = dict[str, dict[str, Any]]
@@ -26,21 +29,44 @@ Who = Model | OpenAIEngineSection | GivenAnswers
 """Who can be measured: a model, a server, which has a model of its own, a file of answers."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What is known of a model: its answers to the held-out prompts, its judgments of the held-out ranked
+    answers, the figures of both, and those of the suites."""
+
+    answers: Records[Response]
+    judgments: Records[Judgment]
+    figures: dict[str, Any]
+    suites: Results
+
+    @property
+    def digest(self) -> str:
+        return content_id("measured", self.answers.digest, self.judgments.digest, self.figures, self.suites)
+
+
 class Evaluation:
-    """Every model of the loop, as soon as it is there: `measure` it."""
+    """Every model of the loop, as soon as it is there: `measure` it.
+
+    `checkpoints` compares those of a training, where one asks for it.
+    """
 
     def __init__(
         self, config: Config, run: Run, others: Mapping[str, Model], base: Model, seed: SeedSet
     ) -> None:
         self._config, self._run, self._others, self._seed = config, run, others, seed
+        self.checkpoints = checkpoint_judge(config, others, seed.heldout_prompts())
         self._panel = Panel(config, run, others, base, seed.heldout_prompts())
 
-    def measure(self, model: Model) -> None:
+    def measure(self, model: Model) -> Measured:
         """Answer the held-out prompts, judge the held-out ranked answers, and run the suites."""
-        self._measure_heldout(model)
-        self._panel.measure(model, model.name)
+        heldout = self._measure_heldout(model)
+        return Measured(*heldout, self._panel.measure(model, model.name))
 
-    def _measure_heldout(self, model: Model) -> None:
+    def asked(self) -> list[str]:
+        """The prompts that models are measured with, so far as they are known here."""
+        return [*(prompt.text for prompt in self._seed.heldout_prompts()), *self._panel.asked()]
+
+    def _measure_heldout(self, model: Model) -> tuple[Records[Response], Records[Judgment], dict[str, Any]]:
         config, run, seed = self._config, self._run, self._seed
         step, rubric = f"{model.name}/evaluation", grading_rubric(config.judge.rubric)
         with open_roles(config, model, self._others) as (_, engine, judging):
@@ -49,7 +75,10 @@ class Evaluation:
             ranked = (config.judge, judging, rubric, as_responses(seed.heldout_ranked))
             judgments = run.records(f"{step}/judgments", Judgment, judge, *ranked)
         loss = heldout_loss(run.folder, model.name)
-        run.result(f"{step}/figures", measure, answers, judgments, seed.heldout_ranked, rubric, loss)
+        figures = run.result(
+            f"{step}/figures", measure, answers, judgments, seed.heldout_ranked, rubric, loss
+        )
+        return answers, judgments, figures
 
 
 class Panel:
@@ -73,6 +102,10 @@ class Panel:
             suite.title: set_up(suite, heldout) for suite in config.evaluation.suites
         }
         self._models = {base.name: base} if base else {}
+
+    def asked(self) -> list[str]:
+        """The prompts of all suites that ask them themselves."""
+        return [text for bench in self._benches.values() for text in bench.asked()]
 
     def measure(self, who: Who, name: str) -> Results:
         """The figures of every suite for a model, a server or a file of answers, by suite.

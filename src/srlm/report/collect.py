@@ -9,6 +9,8 @@ from typing import Any
 
 from srlm.config import flatten
 from srlm.evaluation.suites.tables import saved_figures, suite_table
+from srlm.monitors.monitor import watched
+from srlm.monitors.signals import Signal
 from srlm.records import Pair
 from srlm.store.jsonl import read_records
 from srlm.store.run import run_states
@@ -61,13 +63,14 @@ class TrainingRow:
 
 @dataclass(frozen=True)
 class Page:
-    """All that the report shows."""
+    """All that the report shows; `signals` by their names, of each round by its name."""
 
     name: str
     verdict: str
     findings: list[str]
     models: list[ModelRow]
     suites: dict[str, str]
+    signals: dict[str, dict[str, Signal]]
     taught: str
     rounds: list[RoundRow]
     trainings: list[TrainingRow]
@@ -75,6 +78,17 @@ class Page:
     machine: dict[str, Any]
     config: dict[str, Any]
     origins: dict[str, str]
+
+    @property
+    def signal_rounds(self) -> list[str]:
+        """The rounds that were watched, in order."""
+        return sorted({name for row in self.signals.values() for name in row}, key=_in_order)
+
+    @property
+    def alarms(self) -> list[tuple[str, Signal]]:
+        """The round and the signal of every alarm."""
+        found = ((name, item) for rows in self.signals.values() for name, item in rows.items())
+        return [(name, item) for name, item in found if item.alarm]
 
 
 def collect(folder: Path) -> Page:
@@ -97,6 +111,7 @@ def collect(folder: Path) -> Page:
         findings=findings(models),
         models=models,
         suites=suite_tables(folder, saved["config"]["evaluation"]["suites"], names, done),
+        signals=signal_table(folder),
         taught=_taught(done.get("M1/eft", {}).get("counts", {})),
         rounds=[_round(folder, name, done) for name in names if f"{name}/pairs" in done],
         trainings=[_training(folder, step) for step in done if step.endswith(("/sft", "/dpo"))],
@@ -120,6 +135,15 @@ def suite_tables(
         if results:
             tables[title] = suite_table(suite["suite"], results)
     return tables
+
+
+def signal_table(folder: Path) -> dict[str, dict[str, Signal]]:
+    """What was watched: by a signal's name, then by the round's."""
+    table: dict[str, dict[str, Signal]] = {}
+    for name, signals in watched(folder).items():
+        for item in signals:
+            table.setdefault(item.name, {})[name] = item
+    return table
 
 
 def findings(models: list[ModelRow]) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from srlm.monitors.signals import Signal
 from srlm.report.collect import Page, collect
 
 WIDTH, HEIGHT = 300, 90
@@ -22,6 +23,27 @@ def write_report(folder: Path) -> tuple[Path, Path]:
 
 def render(page: Page, name: str) -> str:
     """The text of ``report.md`` or ``report.html``."""
+    return _environment(name).get_template(f"{name}.jinja").render(page=page, curve=curve)
+
+
+def render_card(page: Page, name: str, licence: str | None) -> str:
+    """The card of one model of a run, without its front matter."""
+    watched = [row[name] for row in page.signals.values() if name in row]
+    return (
+        _environment("card.md")
+        .get_template("card.md.jinja")
+        .render(
+            page=page,
+            name=name,
+            base=page.config["model.name"],
+            licence=licence,
+            watched=watched,
+            alarms=[item for item in watched if item.alarm],
+        )
+    )
+
+
+def _environment(name: str) -> Environment:
     environment = Environment(
         loader=PackageLoader("srlm", "report"),
         autoescape=name.endswith(".html"),
@@ -35,8 +57,9 @@ def render(page: Page, name: str) -> str:
         "coefficient": _coefficient,
         "number": _number,
         "quote": _quote,
+        "signal": _signal,
     }
-    return environment.get_template(f"{name}.jinja").render(page=page, curve=curve)
+    return environment
 
 
 def curve(log: list[dict[str, float]], key: str) -> str:
@@ -68,6 +91,11 @@ def _coefficient(estimate: dict[str, Any]) -> str:
     if estimate["low"] is None:
         return _number(estimate["value"])
     return f"{_number(estimate['value'])} [{estimate['low']:.2f}, {estimate['high']:.2f}]"
+
+
+def _signal(item: Signal) -> str:
+    """A signal's figure with its interval."""
+    return _coefficient({"value": item.value, "low": item.low, "high": item.high})
 
 
 def _number(value: Any, digits: int = 2) -> str:

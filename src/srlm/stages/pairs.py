@@ -1,7 +1,8 @@
 """Step 4 of a round: the best against the worst response of every prompt (paper, section 2.3).
 
 Highest mean score is chosen, lowest rejected; among equals the first draw. No pair comes from equal
-scores, from identical texts or from fewer than two scored responses; each is counted.
+scores, from identical texts or from fewer than two scored responses; each is counted. With length control
+the shortest response that is about as good as the best stands against the longest about as bad as the worst.
 """
 
 from collections import Counter
@@ -45,8 +46,7 @@ def pair_of(section: PairsSection, group: list[Response], scores: dict[str, floa
     scored = [(score, item) for item in group if (score := scores.get(item.id)) is not None]
     if len(scored) < 2:
         return "unscored"
-    high, chosen = max(scored, key=lambda entry: entry[0])
-    low, rejected = min(scored, key=lambda entry: entry[0])
+    high, chosen, low, rejected = _extremes(scored, section.length_control)
     if high == low:
         return "tie"
     if high - low <= section.min_margin:
@@ -66,3 +66,18 @@ def pair_of(section: PairsSection, group: list[Response], scores: dict[str, floa
         chosen_finish=chosen.finish,
         rejected_finish=rejected.finish,
     )
+
+
+def _extremes(scored: list[tuple[float, Response]], rho: float) -> tuple[float, Response, float, Response]:
+    """Chosen and rejected with their scores (tiers of ρ: Meta-Rewarding, arXiv 2407.19594, section 2.2).
+
+    Without length control a tier is one score, and among equals the first draw is taken, whatever its length.
+    """
+    best, worst = (extreme(score for score, _ in scored) for extreme in (max, min))
+    reach = rho * (best - worst)
+    top = [entry for entry in scored if entry[0] >= best - reach]
+    bottom = [entry for entry in scored if entry[0] <= worst + reach]
+    if rho:
+        top.sort(key=lambda entry: (len(entry[1].text), -entry[0]))
+        bottom.sort(key=lambda entry: (-len(entry[1].text), entry[0]))
+    return *top[0], *bottom[0]

@@ -1,7 +1,8 @@
 """Which steps are made again with one (`--redo`), and how what they made is forgotten.
 
 Steps are called by their folders: ``M2/dpo``; ``M1/evaluation/figures`` of the held-out data;
-``M1/evaluation/SUITE/figures`` and ``prompts/SUITE/labels`` of a suite.
+``M1/evaluation/SUITE/figures`` and ``prompts/SUITE/labels`` of a suite; ``M1/watch/own`` and ``M1/monitors``
+of what is watched.
 """
 
 import shutil
@@ -27,20 +28,18 @@ def states_from(states: Iterable[State], step: str) -> list[State]:
 
 
 def _rests_on(other: str, step: str) -> bool:
-    """Whether a later step is to be made again with `step`: no training rests on an evaluation."""
-    if "/evaluation/" not in step and not step.startswith("prompts/"):
-        return True
-    return suite_of(other) == suite_of(step)
+    """Whether a later step is to be made again with `step`: no training rests on what was measured."""
+    return not suite_of(step) or suite_of(other) == suite_of(step)
 
 
 def suite_of(step: str) -> str:
-    """The suite that a step belongs to, or the model whose held-out figures it is a part of, or neither."""
+    """The suite that a step belongs to, or the model that it measures without one, or neither."""
     first, *rest = step.split("/")
     if first == "prompts":
         return f"suite {rest[0]}"
     if len(rest) == 3 and rest[0] == "evaluation":
         return f"suite {rest[1]}"
-    return f"model {first}" if rest[:1] == ["evaluation"] else ""
+    return f"model {first}" if rest[:1] in (["evaluation"], ["watch"], ["monitors"]) else ""
 
 
 def forget(folder: Path, states: list[State]) -> None:

@@ -111,10 +111,14 @@ class Run:
         measure: Callable[..., dict[str, Any]],
         *inputs: object,
         section: BaseModel | None = None,
+        follows: bool = False,
     ) -> dict[str, Any]:
-        """The figures that ``measure(*inputs)`` returns, kept as JSON; `section` decides over them, too."""
+        """The figures that ``measure(*inputs)`` returns, kept as JSON; `section` decides over them, too.
+
+        `follows`: other inputs, such as a suite that was added, are no error; the figures are made anew.
+        """
         path = self.folder / f"{step}.json"
-        state = self._begin(step, section, inputs)
+        state = self._begin(step, section, inputs, follows=follows)
         if not state["done"]:
             seconds = _clock(state["seconds"])
             self.progress.begin(step, 0, 0)
@@ -166,11 +170,21 @@ class Run:
         self._finish(step, state, writer.digest, seconds())
         self.progress.end(step, state, skipped=False)
 
-    def _begin(self, step: str, section: BaseModel | None, inputs: tuple[object, ...]) -> State:
+    def mark_best(self, name: str) -> None:
+        """Let ``best`` in the run's folder lead to a model's folder; it may lead elsewhere later."""
+        link = self.folder / "best"
+        link.unlink(missing_ok=True)
+        link.symlink_to(name)
+
+    def _begin(
+        self, step: str, section: BaseModel | None, inputs: tuple[object, ...], *, follows: bool = False
+    ) -> State:
         given = _given(self.config, section, inputs)
         state = self._state(step)
         if state and state["given"] != given:
-            if _has_begun(state):
+            if follows:
+                state["done"] = False
+            elif _has_begun(state):
                 raise _changed(self.folder, step, state["given"], given)
             state = state | {"given": given}
         if not state:

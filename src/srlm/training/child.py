@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from srlm.errors import SrlmError, TrainingError
 from srlm.process import end_with_parent, message_channel
-from srlm.training.launch import TrainJob
+from srlm.training.runner import TrainJob
 
 
 def main(path: str) -> None:

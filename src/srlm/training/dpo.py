@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from srlm.config import DpoSection
 from srlm.store.files import write_atomically
 from srlm.training.batches import Tokens
-from srlm.training.losses import dpo_losses, sum_by_sequence
+from srlm.training.losses import answer_weights, dpo_losses, sum_by_sequence
 from srlm.training.policy import answer_logprobs
 from srlm.training.rows import batch_of, split
 from srlm.training.trainer import Metrics, MicroLoss
@@ -27,14 +28,38 @@ class TokenPair(NamedTuple):
     rejected: Tokens
 
 
+class PairLogprobs(NamedTuple):
+    """Of the chosen and the rejected answers, [pairs, 2]: summed log-probabilities, those that the loss
+    weighs, and target tokens; and all tokens seen."""
+
+    summed: Tensor
+    weighed: Tensor
+    lengths: Tensor
+    num_tokens: int
+
+
 def pair_logprobs(
-    model: Any, pairs: list[TokenPair], pad: int, autocast: Callable[[], Any]
-) -> tuple[Tensor, Tensor, int]:
-    """Summed log-probabilities of the chosen and the rejected answers, [pairs] each, and the tokens seen."""
+    model: Any, pairs: list[TokenPair], section: DpoSection, pad: int, autocast: Callable[[], Any]
+) -> PairLogprobs:
+    """What the model says of both answers of each pair."""
     sequences = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
     batch = batch_of(model, sequences, pad)
-    sums = sum_by_sequence(answer_logprobs(model, batch, autocast()), batch.owners, len(sequences))
-    return sums[: len(pairs)], sums[len(pairs) :], batch.num_tokens
+    logprobs = answer_logprobs(model, batch, autocast())
+    lengths = torch.tensor([item.num_targets for item in sequences], device=logprobs.device)
+    weights = answer_weights(
+        lengths,
+        lengths.roll(len(pairs)),
+        excess=section.excess_weight,
+        normalised=section.length_normalised,
+    )
+
+    def by_pair(each: Tensor) -> Tensor:
+        return each.view(2, len(pairs)).T
+
+    def summed(each: Tensor) -> Tensor:
+        return by_pair(sum_by_sequence(each, batch.owners, len(sequences)))
+
+    return PairLogprobs(summed(logprobs), summed(logprobs * weights), by_pair(lengths), batch.num_tokens)
 
 
 @torch.no_grad()
@@ -42,19 +67,20 @@ def reference_logprobs(
     path: Path,
     model: Any,
     pairs: list[TokenPair],
+    section: DpoSection,
     *,
     pad: int,
-    micro_tokens: int,
     autocast: Callable[[], Any],
 ) -> list[tuple[float, float]]:
-    """(chosen, rejected) of every pair by the start model, from the file when it is there."""
+    """(chosen, rejected) of every pair by the start model, as the loss weighs them; from the file when it
+    is there."""
     if path.exists():
         return [tuple(json.loads(line)) for line in path.read_text().splitlines()]
     model.eval()
     found: dict[int, tuple[float, float]] = {}
-    for group in split(model, pairs, micro_tokens):
-        chosen, rejected, _ = pair_logprobs(model, [pairs[index] for index in group], pad, autocast)
-        found |= dict(zip(group, zip(chosen.tolist(), rejected.tolist(), strict=True), strict=True))
+    for group in split(model, pairs, section.micro_tokens):
+        said = pair_logprobs(model, [pairs[index] for index in group], section, pad, autocast)
+        found |= dict(zip(group, map(tuple, said.weighed.tolist()), strict=True))
     ordered = [found[index] for index in range(len(pairs))]
     write_atomically(path, "".join(json.dumps(entry) + "\n" for entry in ordered))
     return ordered
@@ -63,7 +89,7 @@ def reference_logprobs(
 def dpo_micro_loss(
     pairs: list[TokenPair],
     reference: list[tuple[float, float]],
-    beta: float,
+    section: DpoSection,
     pad: int,
     autocast: Callable[[], Any],
 ) -> Callable[[list[int]], MicroLoss]:
@@ -71,22 +97,19 @@ def dpo_micro_loss(
 
     def for_batch(batch: list[int]) -> MicroLoss:
         def share(model: Any, group: list[int]) -> tuple[Tensor, Metrics]:
-            chosen, rejected, tokens = pair_logprobs(model, [pairs[index] for index in group], pad, autocast)
-            known = torch.tensor([reference[index] for index in group], device=chosen.device)
-            losses, margin = dpo_losses(chosen, rejected, known[:, 0], known[:, 1], beta)
-            sums = {
-                "chosen_logprob": chosen,
-                "rejected_logprob": rejected,
-                "margin": margin,
-                "chosen_reward": beta * (chosen - known[:, 0]),
-                "rejected_reward": beta * (rejected - known[:, 1]),
-                "accuracy": (margin > 0).float(),
-            }
+            said = pair_logprobs(model, [pairs[index] for index in group], section, pad, autocast)
+            known = torch.tensor([reference[index] for index in group], device=model.device)
+            more = section.length_margin * (said.lengths[:, 0] - said.lengths[:, 1])
+            chosen, rejected = said.weighed.T
+            losses, margin = dpo_losses(chosen, rejected, known[:, 0], known[:, 1], section.beta, more=more)
+            rewards = section.beta * (said.weighed - known)
+            sums = {"margin": margin, "accuracy": (margin > 0).float()}
+            for place, name in enumerate(("chosen", "rejected")):
+                sums[f"{name}_logprob"] = said.summed[:, place]
+                sums[f"{name}_reward"] = rewards[:, place]
+                sums[f"{name}_length"] = said.lengths[:, place].float()
             metrics = {name: float(value.detach().sum()) / len(batch) for name, value in sums.items()}
-            for name in ("chosen", "rejected"):
-                lengths = [getattr(pairs[index], name).num_targets for index in group]
-                metrics[f"{name}_length"] = sum(lengths) / len(batch)
-            return losses.sum() / len(batch), metrics | {"tokens": float(tokens)}
+            return losses.sum() / len(batch), metrics | {"tokens": float(said.num_tokens)}
 
         return share
 

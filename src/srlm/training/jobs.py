@@ -21,11 +21,11 @@ from srlm.store.jsonl import read_records
 from srlm.training.batches import Tokens, encode, training_order
 from srlm.training.compiling import compiled, pays
 from srlm.training.dpo import TokenPair, dpo_micro_loss, reference_logprobs
-from srlm.training.launch import TrainJob
 from srlm.training.policy import answer_logprobs, load_policy
 from srlm.training.rows import batch_of, split
+from srlm.training.runner import TrainJob
 from srlm.training.sft import sft_micro_loss
-from srlm.training.trainer import LoopTrainer, Report, checkpoint_to_resume
+from srlm.training.trainer import LoopTrainer, Report, StopAt, checkpoint_to_resume
 
 
 def train_job(job: TrainJob, report: Report) -> None:
@@ -49,6 +49,7 @@ def train_job(job: TrainJob, report: Report) -> None:
         "items": len(items),
         "left_out_too_long": left_out,
         "steps": result.global_step,
+        "planned_steps": trainer.state.max_steps,
         "seconds": round(time.monotonic() - started, 1),
         "compiled": works,
         "resumed_at": _step_of(checkpoint),
@@ -77,10 +78,8 @@ def _trainer(
 
     if job.dpo:
         path = job.folder / "reference.jsonl"
-        reference = reference_logprobs(
-            path, model, items, pad=pad, micro_tokens=section.micro_tokens, autocast=autocast
-        )
-        loss = dpo_micro_loss(items, reference, job.dpo.beta, pad, autocast)
+        reference = reference_logprobs(path, model, items, job.dpo, pad=pad, autocast=autocast)
+        loss = dpo_micro_loss(items, reference, job.dpo, pad, autocast)
     else:
         balance = job.sft.balance if job.sft else "tokens"
         loss = sft_micro_loss(items, pad, autocast, balance)
@@ -91,9 +90,12 @@ def _trainer(
         return [[batch[place] for place in group] for group in groups]
 
     order = training_order(len(items), section.batch_size, section.epochs, job.seed)
-    return LoopTrainer(
+    trainer = LoopTrainer(
         model, section, job.folder, job.seed, order=order, split=split_batch, loss=loss, report=report
     )
+    if job.stop_at:
+        trainer.add_callback(StopAt(job.stop_at))
+    return trainer
 
 
 def _items(job: TrainJob, section: TrainingSection, tokenizer: Any) -> tuple[list[Any], int]:

@@ -1,45 +1,16 @@
-"""Training in a child process: a JSON job in, figures on the way, a model folder out.
+"""SFT and DPO as the loop calls them: from a model and its data to a model folder, in a child process."""
 
-`run_job` starts ``python -m srlm.training.child JOB.json``, which resumes by itself from the newest
-checkpoint, and listens to it.
-"""
-
-import errno
-import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from srlm import errors
 from srlm.config import DpoSection, SftSection
-from srlm.errors import SrlmError, TrainingError, full_disk
 from srlm.models import Model
 from srlm.records import Example, Pair, Record
 from srlm.store.files import write_atomically
-
-FULL_DISK = 64 * 2**20
-"""Bytes. A writer that ran out of space often says something else, such as an unexpected position."""
-
-
-class TrainJob(BaseModel):
-    """All that a training process needs to know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["sft", "dpo"]
-    model: Path
-    folder: Path
-    target: Path
-    seed: int
-    sft: SftSection | None = None
-    dpo: DpoSection | None = None
-    trust_remote_code: bool = False
+from srlm.training.early_stopping import Judge, train_in_stretches
+from srlm.training.runner import TrainJob, run_job
 
 
 def train_sft(
@@ -47,6 +18,7 @@ def train_sft(
     model: Model,
     examples: Sequence[Example],
     heldout: Sequence[Example],
+    judge: Judge | None = None,
     *,
     folder: Path,
     target: Path,
@@ -55,7 +27,8 @@ def train_sft(
 ) -> Path:
     """M1: `model` trained on IFT and EFT examples, saved in `target` (section 2.2).
 
-    `folder` gets log.jsonl, summary.json and, on the way, checkpoints. Raises TrainingError.
+    `folder` gets log.jsonl, summary.json and, on the way, checkpoints. With `eval_steps`, `judge` compares
+    these and may end the training (section 3.1.3). Raises TrainingError.
     """
     job = TrainJob(
         kind="sft",
@@ -66,7 +39,7 @@ def train_sft(
         sft=section,
         trust_remote_code=model.trust_remote_code,
     )
-    return _train(job, examples, heldout, report)
+    return _train(job, examples, heldout, judge, report)
 
 
 def train_dpo(
@@ -74,6 +47,7 @@ def train_dpo(
     model: Model,
     pairs: Iterable[Pair],
     heldout: Sequence[Example],
+    judge: Judge | None = None,
     *,
     folder: Path,
     target: Path,
@@ -90,66 +64,22 @@ def train_dpo(
         dpo=section,
         trust_remote_code=model.trust_remote_code,
     )
-    return _train(job, pairs, heldout, report)
+    return _train(job, pairs, heldout, judge, report)
 
 
-def _train(job: TrainJob, data: Iterable[Record], heldout: Iterable[Record], report: Any) -> Path:
+def _train(
+    job: TrainJob, data: Iterable[Record], heldout: Iterable[Record], judge: Judge | None, report: Any
+) -> Path:
     if not job.target.exists():
         job.folder.mkdir(parents=True, exist_ok=True)
         for name, records in (("data", data), ("heldout", heldout)):
             text = "".join(record.model_dump_json() + "\n" for record in records)
             write_atomically(job.folder / f"{name}.jsonl", text)
         write_atomically(job.folder / "job.json", job.model_dump_json(indent=1) + "\n")
-        run_job(job.folder / "job.json", report)
+        section = job.sft or job.dpo
+        if section and section.eval_steps and judge:
+            train_in_stretches(job, section.eval_steps, judge, report)
+        else:
+            run_job(job.folder / "job.json", report)
     shutil.rmtree(job.folder / "checkpoints", ignore_errors=True)
     return job.target
-
-
-def run_job(path: Path, report: Any = None) -> None:
-    """Run a job in a child process until it ends; raises what it raised, or TrainingError."""
-    command = [sys.executable, "-P", "-m", "srlm.training.child", str(path)]
-    noise = path.parent / "stderr.txt"
-    with (
-        noise.open("w") as stderr,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        ) as child,
-    ):
-        failure = None
-        try:
-            for line in child.stdout or ():
-                message = json.loads(line)
-                if "error" in message:
-                    failure = getattr(errors, message["error"])(*message["parts"])
-                elif report:
-                    report(message["done"], message["total"], message["note"])
-            child.wait()  # before its standard input closes, which would end it
-        except BaseException:
-            child.kill()
-            raise
-    if failure:
-        raise failure
-    if child.returncode:
-        raise _crashed(path, child.returncode, noise)
-
-
-def _crashed(path: Path, status: int, noise: Path) -> SrlmError:
-    last = (noise.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
-    if status == -9:
-        return TrainingError(
-            f"training of {path.parent}",
-            "its process was killed, most likely because memory ran out",
-            "lower micro_tokens, or set gradient_checkpointing=true; then run the same command again, "
-            "which goes on from the last checkpoint",
-        )
-    if "No space left" in last or shutil.disk_usage(path.parent).free < FULL_DISK:
-        return full_disk(f"training of {path.parent}", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-    return TrainingError(
-        f"training of {path.parent}",
-        f"its process ended with status {status}: {last}",
-        f"read {noise}; the run goes on from the last checkpoint when started again",
-    )

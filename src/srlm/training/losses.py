@@ -99,13 +99,37 @@ def balanced_sft_loss(logprobs: Tensor, owners: Tensor, num_targets: Tensor, num
     return -(sums / num_targets).sum() / num_examples
 
 
+def answer_weights(lengths: Tensor, others: Tensor, *, excess: float, normalised: bool) -> Tensor:
+    """Weight of each target token in the log-probability of its answer: [targets], 1 everywhere for DPO.
+
+    Args:
+        lengths: [sequences], target tokens of each answer.
+        others: [sequences], those of the other answer of its pair.
+        excess: weight of tokens beyond the shorter answer's length (alpha of LD-DPO, arXiv 2409.06411).
+        normalised: the mean over the answer's tokens instead of the sum (LN-DPO).
+    """
+    owners = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
+    starts = lengths.cumsum(0) - lengths
+    places = torch.arange(len(owners), device=lengths.device) - starts[owners]
+    beyond = places >= torch.minimum(lengths, others)[owners]
+    weights = torch.where(beyond, excess, 1.0)
+    return weights / lengths[owners] if normalised else weights
+
+
 def dpo_losses(
-    chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, beta: float
+    chosen: Tensor,
+    rejected: Tensor,
+    reference_chosen: Tensor,
+    reference_rejected: Tensor,
+    beta: float,
+    *,
+    more: Tensor | float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """The DPO loss and the margin of implicit rewards of each pair (Rafailov et al. 2023, equation 7).
 
-    All arguments are [pairs], summed log-probabilities of whole answers. Loss = -log sigmoid(margin),
+    All arguments are [pairs], log-probabilities of whole answers. Loss = -log sigmoid(margin + more),
     margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected)).
+    `more` is 0 for DPO; R-DPO (arXiv 2403.19159) gives alpha * (tokens of chosen - tokens of rejected).
     """
     margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected))
-    return -F.logsigmoid(margin), margin
+    return -F.logsigmoid(margin + more), margin

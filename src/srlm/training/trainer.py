@@ -151,6 +151,17 @@ class LogFile(TrainerCallback):  # type: ignore[misc]
         self._report(state.global_step, state.max_steps, f"loss {logs['loss']:.3f}, {rate:.0f} tokens/s")
 
 
+class StopAt(TrainerCallback):  # type: ignore[misc]
+    """Ends the training after a step, with a checkpoint to go on from; what is planned stays as it is."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step >= self._step:
+            control.should_save = control.should_training_stop = True
+
+
 def checkpoint_to_resume(folder: Path) -> Path | None:
     """The newest whole checkpoint of a training folder, or None."""
     found = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").exists()]

@@ -1,0 +1,153 @@
+"""What is watched after every round of a run: the steps that ask a judge, the signals, the decision."""
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from srlm.config import Config, LocalEngineSection
+from srlm.engines.opening import open_engine, open_roles
+from srlm.evaluation.panel import Measured
+from srlm.evaluation.probes import graded_texts, probe_set
+from srlm.judging.rubric import Rubric, grading_rubric
+from srlm.models import Model
+from srlm.monitors.gates import Decision, decide
+from srlm.monitors.rounds import Fixed, Round, Seen, model_signals, round_signals
+from srlm.monitors.scores import histogram
+from srlm.monitors.signals import Signal
+from srlm.monitors.yardsticks import plain
+from srlm.records import Divergence, Judgment, Response
+from srlm.seeds import RankedPrompt, SeedSet
+from srlm.stages.drift import drift
+from srlm.stages.judgments import judge
+from srlm.store.jsonl import Records
+from srlm.store.run import Run
+
+PROBED = 12
+"""Prompts of the fixed texts."""
+
+
+class Monitor:
+    """M1 first, then every later model as soon as it is measured: `look` at it."""
+
+    def __init__(
+        self,
+        config: Config,
+        run: Run,
+        others: Mapping[str, Model],
+        base: Model,
+        *,
+        seed: SeedSet,
+        asked: Iterable[str],
+    ) -> None:
+        self._config, self._run, self._others, self._base = config, run, others, base
+        self._rubric = grading_rubric(config.judge.rubric)
+        ranked = seed.heldout_ranked
+        self._fixed = Fixed(seed.prompts(), tuple(asked), ranked, probed(), self._rubric, config.dpo)
+        self._first: tuple[Model, Seen] | None = None
+        self._signals: dict[str, list[Signal]] = {}
+
+    def look(self, model: Model, measured: Measured, made: Round | None = None) -> Decision:
+        """The signals of a model, and of the round that made it, kept in M?/monitors.json; what to do next.
+
+        The first model is M1, beside which all others are seen.
+        """
+        if self._config.gates.preset == "off":
+            return Decision("continue", model.name, "")
+        seen = self._see(model, measured)
+        self._first = self._first or (model, seen)
+        self._signals[model.name] = self._keep(model.name, made, seen, self._first[1])
+        decision = decide(self._config.gates, self._signals)
+        self._run.mark_best(decision.best)
+        return decision
+
+    def look_at_round(self, name: str, made: Round) -> None:
+        """The signals of a round that made no model, kept all the same."""
+        if self._config.gates.preset != "off":
+            self._keep(name, made)
+
+    def _keep(self, name: str, made: Round | None, *seen: Seen) -> list[Signal]:
+        given = (made, self._outcomes(name, made), self._log(name), self._fixed, *seen)
+        found = self._run.result(f"{name}/monitors", _figures, *given, follows=True)
+        return [Signal(**item) for item in found["signals"]]
+
+    def _outcomes(self, name: str, made: Round | None) -> dict[str, int]:
+        """What became of a round's prompts."""
+        return self._run.counts(f"{name}/pairs") if made else {}
+
+    def _log(self, name: str) -> list[dict[str, float]]:
+        """The steps of a round's DPO; none where it was not trained."""
+        log = self._run.folder / name / "dpo/log.jsonl"
+        return [json.loads(line) for line in log.read_text("utf-8").splitlines()] if log.exists() else []
+
+    def _see(self, model: Model, measured: Measured) -> Seen:
+        config, run, step = self._config, self._run, f"{model.name}/watch"
+        with open_roles(config, model, self._others) as (_, _, judging):
+            asked = (config.judge, judging, self._rubric)
+            own = run.records(f"{step}/own", Judgment, judge, *asked, measured.answers)
+            probes = run.records(f"{step}/probes", Judgment, judge, *asked, fixed_texts(self._rubric))
+        return Seen(measured, own, self._frozen(model, measured) or own, probes, self._drift(model, measured))
+
+    def _frozen(self, model: Model, measured: Measured) -> Records[Judgment] | None:
+        """M1's word on the answers of a later model."""
+        if not self._first:
+            return None
+        with open_engine(self._config.engine, self._first[0]) as engine:
+            asked = (self._config.judge, engine, self._rubric, measured.answers)
+            return self._run.records(f"{model.name}/watch/frozen", Judgment, judge, *asked)
+
+    def _drift(self, model: Model, measured: Measured) -> dict[str, Records[Divergence]]:
+        """KL to M0 and M1; a server or a script has no probabilities to compare."""
+        engine, found = self._config.engine, {}
+        if isinstance(engine, LocalEngineSection):
+            from srlm.engines.divergence import ModelCouple  # loads torch
+
+            for reference in (self._base, *([self._first[0]] if self._first else [])):
+                with closing(ModelCouple(engine, model, reference)) as couple:
+                    given = (self._config.evaluation.answers, couple, measured.answers)
+                    step = f"{model.name}/watch/divergence_from_{reference.name}"
+                    found[reference.name] = self._run.records(step, Divergence, drift, *given)
+        return found
+
+
+def watch_steps(config: Config, *, first: bool) -> list[str]:
+    """The steps behind the signals of a model, `first` of M1, as they are called in its folder."""
+    if config.gates.preset == "off":
+        return []
+    references = ["M0"] if first else ["M0", "M1"]
+    drift_steps = [f"divergence_from_{name}" for name in references]
+    asked = ["own", "probes", *([] if first else ["frozen"])]
+    made = [*asked, *(drift_steps if config.engine.kind == "local" else [])]
+    return [*(f"watch/{step}" for step in made), "monitors"]
+
+
+def _figures(
+    made: Round | None,
+    outcomes: dict[str, int],
+    log: list[dict[str, float]],
+    fixed: Fixed,
+    *seen: Seen,
+) -> dict[str, Any]:
+    signals = round_signals(made, outcomes, log, fixed) if made else []
+    signals += model_signals(seen[0], seen[1], fixed) if seen else []
+    return {"signals": plain(signals), "grades": histogram(made.judgments) if made else {}}
+
+
+def probed() -> list[RankedPrompt]:
+    """The prompts of the fixed texts: built-in ones, whatever the seed data of the run."""
+    return probe_set(None, (), PROBED)
+
+
+def fixed_texts(rubric: Rubric) -> list[Response]:
+    """Texts that the judge of every round scores: good and bad answers, and what is made of the bad ones."""
+    return graded_texts(probed(), rubric)
+
+
+def watched(folder: Path) -> dict[str, list[Signal]]:
+    """The signals that a run has kept so far, by round, in order."""
+    found = {path.parent.name: path for path in folder.glob("M*/monitors.json")}
+    return {
+        name: [Signal(**item) for item in json.loads(found[name].read_text("utf-8"))["signals"]]
+        for name in sorted(found, key=lambda name: int(name[1:]))
+    }

@@ -1,0 +1,96 @@
+"""What a signal is: a figure with its interval, and the words of an alarm where it is alarming.
+
+An alarm asks for certainty: the whole 95 % interval has to lie beyond the limit, so that a figure which only
+looks bad on a few prompts does not stop a run. Where every prompt says the same there is no interval, and
+the figure itself has to lie beyond; on fewer than FEW prompts nothing is alarming.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from srlm.config import Gate
+from srlm.evaluation.intervals import Estimate, Share, bootstrap
+
+FEW = 10
+"""Prompts below which nothing is said to be alarming."""
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One figure of a round; `alarm` says what is wrong, None where nothing is.
+
+    `gate`: the gate that acts on it (monitors/gates.py), None where it is only to be read.
+    """
+
+    name: str
+    gate: Gate | None
+    unit: str
+    value: float | None
+    low: float | None
+    high: float | None
+    num: int
+    limit: str
+    alarm: str | None
+
+
+def signal(
+    name: str,
+    unit: str,
+    found: Estimate,
+    says: str = "",
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    gate: Gate | None = None,
+) -> Signal:
+    """A figure as a signal. It alarms, saying `says`, when it surely lies above or below a limit."""
+    low, high = (found.value, found.value) if found.low is None else (found.low, found.high)
+    fires = False
+    if found.num >= FEW and low is not None and high is not None:
+        fires = (above is not None and low > above) or (below is not None and high < below)
+    limits = [
+        f"{word} {limit:g}" for word, limit in (("above", above), ("below", below)) if limit is not None
+    ]
+    return Signal(
+        name=name,
+        gate=gate,
+        unit=unit,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        num=found.num,
+        limit=" or ".join(limits),
+        alarm=says if fires else None,
+    )
+
+
+def number(value: float | None, num: int) -> Estimate:
+    """A figure that has no interval, and the items it rests on."""
+    return Estimate(value, None, None, num)
+
+
+def over(groups: Iterable[T], part: Callable[[T], Share], seed: int = 0) -> Estimate:
+    """A ratio of sums over prompts with its interval; `part` gives a prompt's numerator and denominator."""
+    return bootstrap(list(groups), part, seed=seed)
+
+
+def mean(values: Iterable[float | None]) -> Estimate:
+    """The mean of one value a prompt; None is left out."""
+    return over(values, lambda value: (0, 0) if value is None else (value, 1))
+
+
+def by_prompt(items: Iterable[T], prompt: Callable[[T], K]) -> dict[K, list[T]]:
+    """Items by the prompt they belong to, in the order of appearance."""
+    found: dict[K, list[T]] = {}
+    for item in items:
+        found.setdefault(prompt(item), []).append(item)
+    return found
+
+
+def matched(now: Mapping[K, T], before: Mapping[K, T]) -> Sequence[tuple[T, T]]:
+    """What two models have in common: the values of the keys that stand in both."""
+    return [(value, before[key]) for key, value in now.items() if key in before]

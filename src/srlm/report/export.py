@@ -1,0 +1,88 @@
+"""A model of a run as a folder to publish: weights, tokenizer, and a card that says how it came about."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from srlm.errors import ModelError, RunError
+from srlm.models import BUILTIN, BUILTIN_HUB, model_folder
+from srlm.report.collect import Page, collect
+from srlm.report.render import render_card
+from srlm.store.files import publish_folder
+
+LICENSES = {BUILTIN: "apache-2.0", BUILTIN_HUB: "apache-2.0"}
+
+
+def export(reference: str, target: Path) -> Path:
+    """Copy the model of runs/NAME/M3 to `target` with README.md (the card) and srlm.json (its figures).
+
+    The card names the base model's licence, as far as it is known, and hides no alarm. Raises RunError for a
+    model that is not of a run, ModelError where `target` holds anything already.
+    """
+    folder = model_folder(reference).resolve()
+    run, name = folder.parent.parent, folder.parent.name
+    if folder.name != "model" or not (run / "run.json").is_file():
+        raise RunError(
+            f"model {reference}",
+            "it is not the model of a run, so there is nothing to say about it",
+            "name one such as runs/smollm2/M3, or runs/smollm2/best",
+        )
+    if target.exists() and any(target.iterdir()):
+        raise ModelError(
+            f"target {target}", "the folder is not empty, and nothing is overwritten", "name another folder"
+        )
+    page = collect(run)
+    made = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(made, ignore_errors=True)
+    shutil.copytree(folder, made)
+    licence = licence_of(page.config["model.name"])
+    card = _front_matter(page, licence) + render_card(page, name, licence)
+    (made / "README.md").write_text(card, "utf-8")
+    (made / "srlm.json").write_text(json.dumps(_figures(run, name), indent=1) + "\n", "utf-8")
+    if target.exists():
+        target.rmdir()
+    publish_folder(made, target)
+    return target
+
+
+def licence_of(reference: str) -> str | None:
+    """The licence that a base model states: the built-in's, or its folder's card's; None where not known."""
+    card = Path(reference).expanduser() / "README.md"
+    if reference in LICENSES:
+        return LICENSES[reference]
+    if not card.is_file():
+        return None
+    _, _, rest = card.read_text("utf-8").partition("---\n")
+    stated = yaml.safe_load(rest.partition("\n---")[0]) if rest else None
+    found = stated.get("license") if isinstance(stated, dict) else None
+    return str(found) if found else None
+
+
+def _front_matter(page: Page, licence: str | None) -> str:
+    """What model hubs read."""
+    base = page.config["model.name"]
+    values: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "base_model": BUILTIN_HUB if base == BUILTIN else base,
+        "tags": ["self-rewarding", "dpo", "srlm"],
+    }
+    if licence:
+        values["license"] = licence
+    return f"---\n{yaml.safe_dump(values, sort_keys=True)}---\n\n"
+
+
+def _figures(run: Path, name: str) -> dict[str, Any]:
+    """Everything measured on the model, and the config and versions that made it."""
+    parts = {
+        "config": run / "config.json",
+        "made_with": run / "run.json",
+        "evaluation": run / name / "evaluation/figures.json",
+        "monitors": run / name / "monitors.json",
+    }
+    return {"model": name} | {
+        key: json.loads(path.read_text("utf-8")) for key, path in parts.items() if path.exists()
+    }
