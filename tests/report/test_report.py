@@ -2,15 +2,18 @@ import dataclasses
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from srlm.evaluation.judge_quality import ScoredPrompt, judge_quality
 from srlm.monitors.signals import Signal
-from srlm.records import Pair
 from srlm.report.collect import ModelRow, Page, RoundRow, TrainingRow, findings, suite_tables
-from srlm.report.render import curve, render
+from srlm.report.costs import Cost
+from srlm.report.lineage import Link
+from srlm.report.render import render
+from srlm.report.samples import Sample, Side
 
 HOSTILE = '</pre><script>alert("x")</script>\n# Heading\n| a | b |\n```\n{{ page.name }}'
 
@@ -30,33 +33,31 @@ def judged(right: int, wrong: int, longer: int) -> dict[str, Any]:
     )
 
 
+def match() -> dict[str, Any]:
+    rate = {"value": 0.625, "low": 0.5, "high": 0.75, "num": 8}
+    return {"models": ["M2", "M1"], "wins": 4, "ties": 2, "losses": 2, "prompts": 8, "win_rate": rate}
+
+
 SIGNAL = Signal("KL <i>to</i> M1", "kl", "nats", 0.75, 0.7, 0.8, 12, "above 0.5", "it <b>ran</b> away")
 
 
 def page() -> Page:
-    pair = Pair(
-        id="1",
-        prompt_id="p1",
-        prompt=HOSTILE,
-        chosen_id="c",
-        rejected_id="r",
-        chosen=HOSTILE,
-        rejected="",
-        chosen_score=4.5,
-        rejected_score=1,
-        chosen_finish="stop",
-        rejected_finish="stop",
-    )
     figures = {
         "judge": judged(right=1, wrong=1, longer=0) | {"mean_score": 3.25},
         "answers": {"num": 1, "tokens": 12, "characters": 50, "ended": 1.0},
         "heldout_loss": None,
     }
     return Page(
+        folder=Path("runs/demo"),
         name="demo",
         verdict="M2 is trained.",
+        evidence="M2 <i>answers</i> better.",
+        missing=["MT-Bench: not measured"],
         findings=["M2 <b>judges</b> well."],
+        lineage=[Link("M0", "M1", "SFT", ("3 IFT", "2 EFT")), Link("M1", "M2", "DPO", ("1 pairs",))],
+        best="M2",
         models=[ModelRow("M0", figures)],
+        head_to_head={"M2 against M1": match()},
         suites={"ifeval": "M0: 3 prompts\n<b>strict</b>"},
         signals={"KL <i>to</i> M1": {"M2": SIGNAL}},
         taught="12 answers scored by people",
@@ -72,17 +73,20 @@ def page() -> Page:
                 flagged=2,
                 pairs=1,
                 no_pair={"tie": 2, "unscored": 1},
-                samples=[pair],
             )
         ],
         trainings=[
             TrainingRow(
                 "M2/dpo",
                 {"items": 1, "steps": 2, "left_out_too_long": 0, "seconds": 3.0, "peak_memory_gib": 5.25},
-                [{"step": 1, "loss": 0.7}, {"step": 2, "loss": 0.6}],
+                [{"step": 1, "loss": 0.7, "tokens": 90}, {"step": 2, "loss": 0.6, "tokens": 90}],
             )
         ],
-        seconds={"M1/sft": 61.4},
+        grades={"M2": {4: 3, 5: 1}},
+        samples=[
+            Sample("pairs", "M2", HOSTILE, (Side("chosen", HOSTILE, "chosen"), Side("rejected", "")), {})
+        ],
+        costs=[Cost("M1/sft", 61.4, 1228.0, 5.25)],
         machine={"srlm": "0.1.0", "packages": {"torch": "2.13.0"}},
         config={"judge.samples": 3},
         origins={"judge.samples": "recipe"},
@@ -100,7 +104,7 @@ class Tags(HTMLParser):
 
 
 def test_html_escapes_everything_that_a_model_wrote():
-    html = render(page(), "report.html")
+    html = render(page(), "report.html", {})
     parsed = Tags()
     parsed.feed(html)
     assert "script" not in parsed.tags
@@ -110,14 +114,14 @@ def test_html_escapes_everything_that_a_model_wrote():
 
 
 def test_html_needs_nothing_from_elsewhere():
-    html = render(page(), "report.html")
+    html = render(page(), "report.html", {})
     assert "http" not in html.replace("http-equiv", "")
     assert "@import" not in html
     assert "url(" not in html
 
 
 def test_markdown_keeps_a_models_text_inside_its_block():
-    text = render(page(), "report.md")
+    text = render(page(), "report.md", {})
     assert "\n# Heading" not in text
     assert "    # Heading" in text
     assert "    (empty)" in text
@@ -125,7 +129,7 @@ def test_markdown_keeps_a_models_text_inside_its_block():
 
 @pytest.mark.parametrize("name", ["report.md", "report.html"])
 def test_rates_are_shown_and_missing_figures_are_dashes(name):
-    text = render(page(), name)
+    text = render(page(), name, {})
     assert "50.0 %" in text  # accuracy
     assert "25.0 %" in text  # unreadable replies, 9 of 36
     assert "2 tie, 1 unscored" in text
@@ -138,7 +142,7 @@ def test_rates_are_shown_and_missing_figures_are_dashes(name):
 def test_an_unfinished_run_without_rounds_is_shown():
     empty = dataclasses.replace(page(), rounds=[], models=[], trainings=[])
     for name in ("report.md", "report.html"):
-        assert "M2 is trained." in render(empty, name)
+        assert "M2 is trained." in render(empty, name, {})
 
 
 def model(name: str, right: int, longer: int = 200, of: int = 400) -> ModelRow:
@@ -168,25 +172,16 @@ def test_findings_say_whether_the_judge_beats_the_longer_answer():
 def test_judging_is_shown_with_intervals_and_the_longer_line(name):
     figures = {"judge": judged(240, 160, 208) | {"mean_score": 3.0}, "heldout_loss": 3.0}
     figures["answers"] = {"num": 10, "tokens": 90.4, "characters": 300, "ended": 0.65}
-    text = render(dataclasses.replace(page(), models=[ModelRow("M1", figures)]), name)
+    text = render(dataclasses.replace(page(), models=[ModelRow("M1", figures)]), name, {})
     low, high = re.search(r"60\.0 %(?: |<br><small>)\[(\d+), (\d+)\]", text).groups()
     assert (int(low), int(high)) == (55, 64)  # 60 ± 4.8 by the normal approximation
     assert "52.0 %" in text
     assert "M1 learned judging from 12 answers scored by people" in text
 
 
-def test_curves_run_from_left_to_right_and_stay_in_the_box():
-    points = [
-        tuple(map(float, p.split(","))) for p in curve([{"a": 1.0}, {"a": 3.0}, {"b": 1.0}], "a").split()
-    ]
-    assert points == [(0.0, 82.0), (300.0, 8.0)]
-    assert curve([{"a": 2.0}], "a") == "0.0,82.0"
-    assert curve([{}], "a") == ""
-
-
 def test_suites_are_shown_as_they_are_printed():
-    assert "&lt;b&gt;strict&lt;/b&gt;" in render(page(), "report.html")
-    assert "    M0: 3 prompts\n    <b>strict</b>" in render(page(), "report.md")
+    assert "&lt;b&gt;strict&lt;/b&gt;" in render(page(), "report.html", {})
+    assert "    M0: 3 prompts\n    <b>strict</b>" in render(page(), "report.md", {})
 
 
 def test_the_tables_of_suites_follow_the_config(tmp_path):
@@ -204,9 +199,34 @@ def test_the_tables_of_suites_follow_the_config(tmp_path):
 
 @pytest.mark.parametrize("name", ["report.md", "report.html"])
 def test_alarms_stand_at_the_top_and_signals_in_a_table(name):
-    text = render(page(), name)
+    text = render(page(), name, {})
     said = "it <b>ran</b> away" if name == "report.md" else "it &lt;b&gt;ran&lt;/b&gt; away"
-    assert text.index(said) < text.index("Judging")
+    assert text.index(said) < text.index("## Judging" if name == "report.md" else 'id="judging"')
     assert re.search(r"0\.75(?: |<br><small>)\[0\.70, 0\.80\]", text)
     calm = dataclasses.replace(page(), signals={"x": {"M2": dataclasses.replace(SIGNAL, alarm=None)}})
-    assert "Alarms" not in render(calm, name)
+    assert "Alarms" not in render(calm, name, {})
+
+
+def test_the_papers_figures_stand_beside_the_runs():
+    figures = {"judge": judged(240, 160, 208) | {"mean_score": 3.0}, "heldout_loss": 3.0}
+    figures["answers"] = {"num": 10, "tokens": 90.4, "characters": 300, "ended": 0.65}
+    html = render(dataclasses.replace(page(), models=[ModelRow("M1", figures)]), "report.html", {})
+    assert "paper 78.7 %" in html
+    assert "paper 1092" in html
+    assert "55.5 / 32.8 / 11.7" in html  # M2 against M1
+    assert "50 / 25 / 25" in html
+
+
+def test_lineage_and_what_is_missing_are_told():
+    text = render(page(), "report.md", {})
+    assert "- M0 → M1 by SFT: 3 IFT, 2 EFT" in text
+    assert "MT-Bench: not measured" in text
+    html = render(page(), "report.html", {})
+    assert '<div class="model best">M2' in html
+
+
+def test_every_row_and_column_of_a_table_has_a_heading():
+    """What axe-core asks of tables and of regions that scroll."""
+    html = render(page(), "report.html", {})
+    assert not re.findall(r"<th(?! scope=)", html)
+    assert html.count('class="card scroll') == html.count('tabindex="0" role="region" aria-label="')

@@ -12,7 +12,9 @@ from srlm.evaluation import checkpoints
 from srlm.evaluation.checkpoints import CheckpointJudge, checkpoint_judge
 from srlm.models import folder_digest
 from srlm.records import Prompt
+from srlm.training import early_stopping, jobs, launch
 from srlm.training.launch import train_dpo, train_sft
+from srlm.training.runner import TrainJob
 
 
 class Judge:
@@ -29,6 +31,17 @@ class Judge:
             raise KeyboardInterrupt
         self.asked.append((folder_digest(candidate), folder_digest(before)))
         return {"win_rate": self._rates.pop(0), "prompts": 4}
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    """Train without children: each takes seconds to start."""
+
+    def run_job(path, report=None):
+        jobs.train_job(TrainJob.model_validate_json(path.read_text()), report or (lambda *_: None))
+
+    for module in (early_stopping, launch):
+        monkeypatch.setattr(module, "run_job", run_job)
 
 
 def trained(tiny, folder, judge=None, section=SFT, **habits):

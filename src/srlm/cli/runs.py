@@ -176,14 +176,24 @@ def plan(recipe: str, overrides: tuple[str, ...], calibrated: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True)
 @runs_option
-def report(name: str, runs: Path) -> None:
-    """Write the report of a run, finished or not: Markdown and HTML."""
-    from srlm.report import write_report
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the comparison; that of the first run's report by default.",
+)
+def report(names: tuple[str, ...], runs: Path, out: Path | None) -> None:
+    """Write the report of each run, finished or not, and of several a comparison: Markdown and HTML."""
+    from srlm.report import write_comparison, write_report
 
-    for path in write_report(run_folder(name, runs)):
-        click.echo(str(path))
+    folders = [run_folder(name, runs) for name in names]
+    for folder in folders:
+        for path in write_report(folder):
+            click.echo(str(path))
+    if len(folders) > 1:
+        for path in write_comparison(folders, out or folders[0] / "report"):
+            click.echo(str(path))
 
 
 @click.command()

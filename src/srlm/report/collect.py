@@ -2,8 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ from srlm.config import flatten
 from srlm.evaluation.suites.tables import saved_figures, suite_table
 from srlm.monitors.monitor import watched
 from srlm.monitors.signals import Signal
-from srlm.records import Pair
-from srlm.store.jsonl import read_records
+from srlm.report.costs import Cost, costs
+from srlm.report.evidence import evidence
+from srlm.report.lineage import Link, lineage
+from srlm.report.samples import Sample, changes, samples
 from srlm.store.run import run_states
-
-SAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,6 @@ class RoundRow:
     flagged: int
     pairs: int
     no_pair: dict[str, int]
-    samples: list[Pair]
 
     @property
     def tie_rate(self) -> float | None:
@@ -60,21 +59,34 @@ class TrainingRow:
     summary: dict[str, Any]
     log: list[dict[str, float]]
 
+    @property
+    def cost(self) -> tuple[float, float]:
+        """Tokens of all steps, and GiB of the process."""
+        return sum(line["tokens"] for line in self.log), self.summary["peak_memory_gib"]
+
 
 @dataclass(frozen=True)
 class Page:
-    """All that the report shows; `signals` by their names, of each round by its name."""
+    """All that the report shows; `signals` by their names, of each round by its name; `missing` in words."""
 
+    folder: Path
     name: str
     verdict: str
+    evidence: str
+    missing: list[str]
     findings: list[str]
+    lineage: list[Link]
+    best: str
     models: list[ModelRow]
+    head_to_head: dict[str, Any]
     suites: dict[str, str]
     signals: dict[str, dict[str, Signal]]
     taught: str
     rounds: list[RoundRow]
     trainings: list[TrainingRow]
-    seconds: dict[str, float]
+    grades: dict[str, dict[int, int]]
+    samples: list[Sample]
+    costs: list[Cost]
     machine: dict[str, Any]
     config: dict[str, Any]
     origins: dict[str, str]
@@ -96,8 +108,8 @@ def collect(folder: Path) -> Page:
     states = run_states(folder)
     saved = json.loads((folder / "config.json").read_text("utf-8"))
     done = {state["step"]: state for state in states if state["done"]}
-    outcome = folder / "outcome.json"
-    verdict = json.loads(outcome.read_text("utf-8"))["verdict"] if outcome.exists() else _unfinished(states)
+    outcome = _json(folder / "outcome.json")
+    verdict = outcome.get("verdict") or _unfinished(states)
     named = {step.split("/")[0] for step in done}
     names = sorted((name for name in named if re.fullmatch(r"SFT|M\d+", name)), key=_in_order)
     models = [
@@ -105,17 +117,30 @@ def collect(folder: Path) -> Page:
         for name in names
         if f"{name}/evaluation/figures" in done
     ]
+    rounds = [name for name in names if f"{name}/pairs" in done]
+    trainings = [_training(folder, step) for step in done if step.endswith(("/sft", "/dpo"))]
+    signals = signal_table(folder)
+    last = trainings[-1].step.split("/")[0] if trainings else "M0"
+    compared = models[-1].name if models else "M1"
     return Page(
+        folder=folder,
         name=folder.resolve().name,
         verdict=verdict,
+        evidence=evidence(signals, last),
+        missing=missing(saved["config"], done, signals),
         findings=findings(models),
+        lineage=lineage(done, {row.step: row.summary for row in trainings}),
+        best=outcome.get("best", ""),
         models=models,
+        head_to_head=head_to_heads(folder, saved["config"]["evaluation"]["suites"], names, done),
         suites=suite_tables(folder, saved["config"]["evaluation"]["suites"], names, done),
-        signals=signal_table(folder),
+        signals=signals,
         taught=_taught(done.get("M1/eft", {}).get("counts", {})),
-        rounds=[_round(folder, name, done) for name in names if f"{name}/pairs" in done],
-        trainings=[_training(folder, step) for step in done if step.endswith(("/sft", "/dpo"))],
-        seconds={step: state["seconds"] for step, state in done.items()},
+        rounds=[_round(folder, name, done) for name in rounds],
+        trainings=trainings,
+        grades={name: _grades(folder / name) for name in rounds},
+        samples=[*changes(folder, "M1", compared), *samples(folder, rounds, _digests(done, rounds))],
+        costs=costs(states, {row.step: row.cost for row in trainings}),
         machine=_json(folder / "run.json"),
         config=flatten(saved["config"]),
         origins=saved["origins"],
@@ -235,12 +260,12 @@ def _round(folder: Path, name: str, done: dict[str, Any]) -> RoundRow:
         flagged=judged["counts"].get("flagged", 0),
         pairs=paired["records"],
         no_pair=_prefixed(paired["counts"], "no pair: "),
-        samples=list(islice(read_records(folder / name / "pairs.jsonl", Pair), SAMPLES)),
     )
 
 
 def _training(folder: Path, step: str) -> TrainingRow:
-    lines = (folder / step / "log.jsonl").read_text("utf-8").splitlines()
+    log = folder / step / "log.jsonl"
+    lines = log.read_text("utf-8").splitlines() if log.exists() else []
     return TrainingRow(step, _json(folder / step / "summary.json"), [json.loads(line) for line in lines])
 
 
@@ -250,6 +275,60 @@ def _prefixed(counts: dict[str, int], prefix: str) -> dict[str, int]:
     }
 
 
+def missing(config: Mapping[str, Any], done: Mapping[str, Any], signals: Mapping[str, Any]) -> list[str]:
+    """What a reader might look for and the run does not have, in words."""
+    suites = {suite["suite"] for suite in config["evaluation"]["suites"]}
+    found = [
+        f"{what}: not measured (suite {suite})"
+        for suite, what in _WANTED.items()
+        if suite not in suites or not any(f"/evaluation/{suite}" in step for step in done)
+    ]
+    if not signals:
+        found.append("signals of reward hacking: not watched (gates.preset)")
+    return [*found, "human votes: none"]
+
+
+_WANTED = {
+    "head_to_head": "head-to-head of the models",
+    "alpaca_eval": "AlpacaEval, raw and length-controlled",
+    "mt_bench": "MT-Bench",
+    "harness": "the panel of NLP tasks",
+}
+
+
+def head_to_heads(
+    folder: Path, suites: list[dict[str, Any]], names: list[str], done: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The matches of the first suite that has some, by their names: figures of head_to_head."""
+    for suite in suites:
+        if suite["suite"] == "head_to_head":
+            title = suite["name"] or suite["suite"]
+            paths = {name: folder / name / f"evaluation/{title}/figures.json" for name in names}
+            results = {name: saved_figures(path) for name, path in paths.items() if path.exists()}
+            return {
+                f"{name} against {other}": match
+                for name, found in results.items()
+                for other, match in found.get("against", {}).items()
+            }
+    return {}
+
+
+def _grades(folder: Path) -> dict[int, int]:
+    """How often the round's judge gave each grade."""
+    counts = _json(folder / "monitors.json").get("grades", {})
+    return {int(grade): number for grade, number in counts.items()}
+
+
+def _digests(done: Mapping[str, Any], rounds: Iterable[str]) -> dict[str, str]:
+    """The digest of the model that answered and judged in each round: its predecessor's training."""
+    before = {name: f"M{int(name[1:]) - 1}" for name in rounds}
+    steps = {name: done.get(f"{one}/sft") or done.get(f"{one}/dpo") for name, one in before.items()}
+    return {name: f"{before[name]} {str(step['digest'])[:16]}" for name, step in steps.items() if step}
+
+
 def _json(path: Path) -> dict[str, Any]:
+    """A JSON file, empty where it is not there yet."""
+    if not path.exists():
+        return {}
     values: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return values

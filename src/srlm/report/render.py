@@ -1,14 +1,17 @@
 """Write report.md and report.html; everything that a model wrote is escaped."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from srlm.monitors.signals import Signal
+from srlm.report import paper
 from srlm.report.collect import Page, collect
-
-WIDTH, HEIGHT = 300, 90
+from srlm.report.comparing import COMPARED, compare_runs
+from srlm.report.figures import SECTIONS, compared_figures, figures
 
 
 def write_report(folder: Path) -> tuple[Path, Path]:
@@ -17,13 +20,28 @@ def write_report(folder: Path) -> tuple[Path, Path]:
     out = folder / "report"
     out.mkdir(exist_ok=True)
     for name in ("report.md", "report.html"):
-        (out / name).write_text(render(page, name), "utf-8")
+        drawn = figures(page) if name.endswith(".html") else {}
+        (out / name).write_text(render(page, name, drawn), "utf-8")
     return out / "report.md", out / "report.html"
 
 
-def render(page: Page, name: str) -> str:
-    """The text of ``report.md`` or ``report.html``."""
-    return _environment(name).get_template(f"{name}.jinja").render(page=page, curve=curve)
+def render(page: Page, name: str, drawn: Mapping[str, Sequence[str]]) -> str:
+    """The text of ``report.md`` or ``report.html``; `drawn` are SVG elements by section."""
+    shown = {section: [Markup(svg) for svg in drawn.get(section, ())] for section in SECTIONS}  # noqa: S704
+    template = _environment(name).get_template(f"{name}.jinja")
+    return template.render(page=page, figures=shown, known=vars(paper))
+
+
+def write_comparison(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
+    """Markdown and HTML pages of several runs side by side, in the folder `out`."""
+    comparison = compare_runs(folders)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("comparison.md", "comparison.html"):
+        template = _environment(name).get_template(f"{name}.jinja")
+        drawn = [Markup(svg) for svg in compared_figures(comparison.pages)] if name.endswith("html") else []  # noqa: S704
+        text = template.render(comparison=comparison, compared=COMPARED, figures=drawn)
+        (out / name).write_text(text, "utf-8")
+    return out / "comparison.md", out / "comparison.html"
 
 
 def render_card(page: Page, name: str, licence: str | None) -> str:
@@ -60,19 +78,6 @@ def _environment(name: str) -> Environment:
         "signal": _signal,
     }
     return environment
-
-
-def curve(log: list[dict[str, float]], key: str) -> str:
-    """The points of an SVG polyline of one figure over the steps, in a box of 300 by 90."""
-    values = [line[key] for line in log if key in line]
-    if not values:
-        return ""
-    low, high = min(values), max(values)
-    across = WIDTH / max(len(values) - 1, 1)
-    return " ".join(
-        f"{index * across:.1f},{HEIGHT - 8 - (value - low) / ((high - low) or 1) * (HEIGHT - 16):.1f}"
-        for index, value in enumerate(values)
-    )
 
 
 def _percent(value: float | None) -> str:

@@ -1,0 +1,196 @@
+"""Figures as inline SVG: drawn by matplotlib, coloured by the page, so that light and dark both fit.
+
+matplotlib draws with stand-in colours that become CSS variables of the page; its text stays text.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+INK, SOFT, LINE = "#000001", "#000002", "#000003"
+SERIES = tuple(f"#0000a{n}" for n in range(1, 7))
+"""One a round or a model, in order; the seventh is the first again."""
+_VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)"} | {
+    colour: f"var(--c{n})" for n, colour in enumerate(SERIES, 1)
+}
+MOST_POINTS = 1500
+"""Points in a cloud; of more, so many are shown, evenly spread over all."""
+
+Points = Sequence[tuple[float, float]]
+
+
+def lines(series: Mapping[str, Points], title: str, x: str, y: str) -> str:
+    """Curves over steps or rounds."""
+
+    def draw(axes: Any) -> None:
+        for colour, (name, points) in zip(_colours(), series.items(), strict=False):
+            few = len(points) < 12
+            axes.plot(*zip(*points, strict=True), color=colour, label=name, marker="o" if few else None, ms=4)
+        _legend(axes, series)
+
+    return _svg(draw, title, x, y)
+
+
+def distributions(groups: Mapping[str, Sequence[float]], title: str, y: str) -> str:
+    """How values are spread in each group: a box of quartiles, whiskers at 5 % and 95 %, the mean a dot."""
+
+    def draw(axes: Any) -> None:
+        shown = {name: values for name, values in groups.items() if values}
+        boxes = axes.boxplot(
+            list(shown.values()),
+            tick_labels=list(shown),
+            whis=(5, 95),
+            showfliers=False,
+            showmeans=True,
+            patch_artist=True,
+            widths=0.5,
+            meanprops={"marker": "o", "markerfacecolor": INK, "markeredgecolor": INK, "markersize": 4},
+            medianprops={"color": INK},
+        )
+        for box, colour in zip(boxes["boxes"], _colours(), strict=False):
+            box.set(facecolor=colour, edgecolor=colour, alpha=0.55)
+        for part in (*boxes["whiskers"], *boxes["caps"]):
+            part.set(color=SOFT)
+
+    return _svg(draw, title, "", y)
+
+
+def histograms(groups: Mapping[str, Mapping[int, int]], title: str, x: str) -> str:
+    """Shares of whole grades, a bar a group side by side."""
+
+    def draw(axes: Any) -> None:
+        grades = sorted({grade for counts in groups.values() for grade in counts})
+        width = 0.8 / max(len(groups), 1)
+        for place, (colour, (name, counts)) in enumerate(zip(_colours(), groups.items(), strict=False)):
+            total = sum(counts.values()) or 1
+            at = [grade + (place - (len(groups) - 1) / 2) * width for grade in grades]
+            shares = [100 * counts.get(grade, 0) / total for grade in grades]
+            axes.bar(at, shares, width * 0.9, color=colour, label=name)
+        axes.set_xticks(grades)
+        _legend(axes, groups)
+
+    return _svg(draw, title, x, "% of grades")
+
+
+def cloud(groups: Mapping[str, Points], title: str, x: str, y: str, *, bare: bool = False) -> str:
+    """Points by group; `bare` without numbers at the axes, where only nearness means something."""
+
+    def draw(axes: Any) -> None:
+        for colour, (name, points) in zip(_colours(), groups.items(), strict=False):
+            shown = _spread(points, MOST_POINTS // max(len(groups), 1))
+            if shown:
+                axes.scatter(*zip(*shown, strict=True), s=9, color=colour, alpha=0.6, lw=0, label=name)
+        if bare:
+            axes.set_xticks([])
+            axes.set_yticks([])
+        _legend(axes, groups)
+
+    return _svg(draw, title, x, y)
+
+
+def calibration(models: Mapping[str, Sequence[Mapping[str, Any]]], title: str) -> str:
+    """Mean human place of the answers that got each grade; a useful judge's curve falls."""
+
+    def draw(axes: Any) -> None:
+        for colour, (name, rows) in zip(_colours(), models.items(), strict=False):
+            known = [row for row in rows if row["place"]["value"] is not None]
+            at, values = [row["grade"] for row in known], [row["place"]["value"] for row in known]
+            if not known:
+                continue
+            bounds = [
+                [
+                    abs((row["place"][side] if row["place"][side] is not None else value) - value)
+                    for row, value in zip(known, values, strict=True)
+                ]
+                for side in ("low", "high")
+            ]
+            axes.errorbar(at, values, yerr=bounds, color=colour, label=name, marker="o", ms=4, elinewidth=1)
+        axes.axhline(0.5, color=LINE, lw=1, zorder=0)
+        axes.set_ylim(0, 1)
+        _legend(axes, models)
+
+    return _svg(draw, title, "grade", "human place (0 best, 1 worst)")
+
+
+def radar(models: Mapping[str, Mapping[str, float]], title: str, highest: float) -> str:
+    """Scores by category around a circle, as MT-Bench is shown."""
+    from math import pi
+
+    names = list(dict.fromkeys(name for values in models.values() for name in values))
+
+    def draw(axes: Any) -> None:
+        angles = [2 * pi * n / len(names) for n in range(len(names))]
+        for colour, (model, values) in zip(_colours(), models.items(), strict=False):
+            ring = [values.get(name, 0.0) for name in names]
+            axes.plot([*angles, angles[0]], [*ring, ring[0]], color=colour, label=model)
+        axes.set_xticks(angles, names)
+        axes.set_ylim(0, highest)
+        axes.set_theta_offset(pi / 2)
+        axes.set_theta_direction(-1)
+        _legend(axes, models)
+
+    return _svg(draw, title, "", "", polar=True)
+
+
+def _svg(draw: Callable[[Any], None], title: str, x: str, y: str, *, polar: bool = False) -> str:
+    """What `draw` puts on axes, as an SVG element without size, ids that clash, or colours of its own."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    style = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": title,
+        "axes.edgecolor": LINE,
+        "axes.labelcolor": SOFT,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": LINE,
+        "grid.linewidth": 0.5,
+        "xtick.color": SOFT,
+        "ytick.color": SOFT,
+        "text.color": INK,
+        "legend.frameon": False,
+        "font.size": 9,
+    }
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(4.6, 4.2 if polar else 2.9), layout="constrained")
+        axes = figure.add_subplot(polar=polar)
+        axes.set_axisbelow(True)
+        draw(axes)
+        if not polar:
+            axes.set(xlabel=x, ylabel=y)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _for_page(out.getvalue(), title)
+
+
+def _for_page(svg: str, title: str) -> str:
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
+    referred = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in referred else "", svg)
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, variable)
+    label = title.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def _colours() -> Iterable[str]:
+    while True:
+        yield from SERIES
+
+
+def _legend(axes: Any, groups: Mapping[str, Any]) -> None:
+    if len(groups) > 1:
+        axes.legend(fontsize=8, loc="best", handlelength=1.2)
+
+
+def _spread(points: Points, most: int) -> Points:
+    step = max(1, -(-len(points) // max(most, 1)))
+    return points[::step]
