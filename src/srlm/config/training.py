@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from srlm.config.base import Device, Dtype, Section
+from srlm.config.base import Device, Dtype, Precision, Section
 
 
 class LoraSection(Section):
@@ -37,8 +37,10 @@ class TrainingSection(Section):
     )
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0, description="gradient clipping")
-    precision: Dtype = Field(
-        "bfloat16", description="autocast of the forward pass; weights stay in `weights`"
+    precision: Precision = Field(
+        "auto",
+        description="autocast of the forward pass; `auto`: bfloat16 where the machine multiplies it faster; "
+        "weights stay in `weights`",
     )
     weights: Dtype = Field(
         "float32", description="of the trained and saved weights: 1e-6 vanishes in bfloat16"

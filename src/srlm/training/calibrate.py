@@ -9,7 +9,7 @@ from srlm.chat_format import load_tokenizer
 from srlm.config import LocalEngineSection, SftSection
 from srlm.engines.base import Request
 from srlm.engines.local import LocalEngine
-from srlm.models import Model, device_of
+from srlm.models import Model, device_of, dtype_of
 from srlm.records import ask
 from srlm.training.batches import collate, encode
 from srlm.training.policy import answer_logprobs, load_policy
@@ -59,7 +59,9 @@ def training_rate(section: SftSection, path: Path) -> float:
     rate = 0.0
     for _ in range(2):  # the first warms up
         started = time.perf_counter()
-        autocast = torch.autocast(device, dtype=torch.bfloat16, enabled=section.precision == "bfloat16")
+        autocast = torch.autocast(
+            device, dtype=torch.bfloat16, enabled=dtype_of(section.precision, device) == "bfloat16"
+        )
         torch.autograd.backward(answer_logprobs(model, batch, autocast).sum())
         rate = batch.ids.numel() / (time.perf_counter() - started)
     return rate

@@ -14,7 +14,7 @@ from srlm.chat_format import load_tokenizer
 from srlm.config import TrainingSection
 from srlm.errors import TrainingError
 from srlm.memory import peak_memory_gib
-from srlm.models import device_of
+from srlm.models import device_of, dtype_of
 from srlm.records import Example, Pair
 from srlm.store.files import publish_folder, write_atomically
 from srlm.store.jsonl import read_records
@@ -32,6 +32,7 @@ def train_job(job: TrainJob, report: Report) -> None:
     """Train, resuming from the newest checkpoint, and leave the model in `job.target`."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    job = _in_a_precision(job)
     section: TrainingSection = job.dpo or job.sft  # type: ignore[assignment]  # one of them is set
     tokenizer = load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
     items, left_out = _items(job, section, tokenizer)
@@ -52,6 +53,7 @@ def train_job(job: TrainJob, report: Report) -> None:
         "planned_steps": trainer.state.max_steps,
         "seconds": round(time.monotonic() - started, 1),
         "compiled": works,
+        "precision": section.precision,
         "resumed_at": _step_of(checkpoint),
         "heldout_loss_before": before,
         "heldout_loss": _heldout_loss(job, section, model, tokenizer),
@@ -59,6 +61,13 @@ def train_job(job: TrainJob, report: Report) -> None:
     }
     write_atomically(job.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     _save(job, model, tokenizer)
+
+
+def _in_a_precision(job: TrainJob) -> TrainJob:
+    """The job with what `auto` means on this machine."""
+    section: TrainingSection = job.dpo or job.sft  # type: ignore[assignment]
+    found = dtype_of(section.precision, device_of(section.device))
+    return job.model_copy(update={job.kind: section.model_copy(update={"precision": found})})
 
 
 def _blocks(section: TrainingSection, model: Any, items: list[Any]) -> AbstractContextManager[bool]:
