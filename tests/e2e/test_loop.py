@@ -205,16 +205,20 @@ def by_model(monkeypatch, scripts):
 
 
 def of_variety(request, draw):
-    """A judge that prefers varied words, and a writer that has them."""
+    """A judge that counts different words, and a writer that has them."""
     if request.purpose == "judgment":
-        words = request.conversation[-1].content.partition("<response>")[2].split()
-        return f"Words.\nScore: {min(5, round(len(set(words)) / 8)) if len(set(words)) > 12 else 0}"
+        said = request.conversation[-1].content.partition("<response>")[2].partition("</response>")[0]
+        return f"Words.\nScore: {min(5, len(set(said.split())) // 3)}"
     return ScriptedEngine()._script(request, draw)
 
 
 def in_loops(request, draw):
     said = of_variety(request, draw)
-    return said if request.purpose in {"judgment", "prompt"} else " ".join(said.split()[:4] * 20)
+    return (
+        said
+        if request.purpose in {"judgment", "prompt"}
+        else " ".join(said.split()[: 3 + 3 * (draw % 2)] * 20)
+    )
 
 
 @pytest.mark.parametrize("preset", ["strict", "warn", "off"])

@@ -1,9 +1,12 @@
 """From alarms to what a run does."""
 
+import pytest
+
 from srlm.config import GatesSection
 from srlm.evaluation.intervals import Estimate
 from srlm.monitors.gates import decide
 from srlm.monitors.signals import signal
+from srlm.recipes import load
 
 STRICT = GatesSection(preset="strict")
 
@@ -51,3 +54,8 @@ def test_patience_waits_for_the_same_gate_in_a_row():
     assert decide(patient, once | {"M3": [of("kl")]}).action == "continue"
     assert decide(patient, once | {"M3": [of("length")]}).best == "M1"
     assert decide(patient, {"M1": [of("kl")]}).action == "continue"
+
+
+@pytest.mark.parametrize("word", ["off", "warn", "strict"])
+def test_a_preset_is_a_word_even_where_yaml_reads_off_as_false(word):
+    assert load("smollm2", [f"gates.preset={word}"]).config.gates.preset == word

@@ -26,20 +26,22 @@ DRAWN = {
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_figure_is_one_element_coloured_by_the_page(name):
     svg = DRAWN[name]
-    root = ElementTree.fromstring(svg)  # noqa: S314  our own
-    assert root.tag == "svg"
+    figure = ElementTree.fromstring(svg)  # noqa: S314  our own
+    caption, root = figure
+    assert (figure.tag, caption.tag, root.tag) == ("figure", "figcaption", "svg")
     assert root.get("role") == "img"
     assert root.get("aria-label")
     assert root.get("viewBox")
     assert root.get("width") is None
-    assert "var(--c1)" in svg
+    assert "var(--c" in svg
     assert not re.findall(r"#[0-9a-f]{6}", svg)
     assert "http" not in svg
     assert "<text" in svg or name == "bare"
 
 
 def test_titles_are_escaped():
-    assert 'aria-label="T &lt;1>"' in DRAWN["lines"]
+    assert 'aria-label="T &lt;1&gt;"' in DRAWN["lines"]
+    assert "<figcaption>T &lt;1&gt;</figcaption>" in DRAWN["lines"]
 
 
 def test_ids_differ_between_figures():
@@ -53,3 +55,14 @@ def test_ids_differ_between_figures():
 
 def test_a_large_cloud_is_thinned():
     assert DRAWN["cloud"].count("<use") <= charts.MOST_POINTS + 50
+
+
+def test_a_model_has_one_colour_in_every_figure():
+    """M2 is the second colour, alone or beside others; groups of other names go by their place."""
+    alone, beside = ({"M2": {1: 1}}, {"M0": {1: 1}, "M1": {1: 1}, "M2": {1: 1}})
+    assert "var(--c2)" in charts.histograms(alone, "T", "x")
+    assert "var(--c1)" not in charts.histograms(alone, "T", "x")
+    assert "var(--c2)" in charts.histograms(beside, "T", "x")
+    assert "var(--c3)" not in charts.histograms(beside, "T", "x")
+    assert "var(--c1)" in charts.histograms({"IFT": {1: 1}}, "T", "x")
+    assert "var(--c6)" in charts.histograms({"IFT": {1: 1}, "M1": {1: 1}}, "T", "x")

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from srlm.config.base import Section
 
@@ -32,6 +32,11 @@ class GatesSection(Section):
         "agreement, frozen_judge, panel, length, kl; others as the preset says",
     )
     patience: int = Field(1, ge=1, description="rounds in a row with the alarm before a gate acts")
+
+    @field_validator("preset", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        return "off" if value is False else value  # as YAML reads it
 
     def action(self, gate: Gate) -> Action:
         """What a gate does when it fires."""

@@ -1,16 +1,17 @@
-"""Figures as inline SVG: drawn by matplotlib, coloured by the page, so that light and dark both fit.
+"""Figures with inline SVG: drawn by matplotlib, coloured by the page, so that light and dark both fit.
 
 matplotlib draws with stand-in colours that become CSS variables of the page; its text stays text.
 """
 
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from typing import Any
 
 INK, SOFT, LINE = "#000001", "#000002", "#000003"
 SERIES = tuple(f"#0000a{n}" for n in range(1, 7))
-"""One a round or a model, in order; the seventh is the first again."""
+"""Of models from M1 on, or of groups in their order; the seventh is the first again."""
 _VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)"} | {
     colour: f"var(--c{n})" for n, colour in enumerate(SERIES, 1)
 }
@@ -24,12 +25,13 @@ def lines(series: Mapping[str, Points], title: str, x: str, y: str) -> str:
     """Curves over steps or rounds."""
 
     def draw(axes: Any) -> None:
-        for colour, (name, points) in zip(_colours(), series.items(), strict=False):
+        for name, points in series.items():
             few = len(points) < 12
-            axes.plot(*zip(*points, strict=True), color=colour, label=name, marker="o" if few else None, ms=4)
+            shape = {"marker": "o" if few else None, "ms": 4}
+            axes.plot(*zip(*points, strict=True), color=_colour(name, series), label=name, **shape)
         _legend(axes, series)
 
-    return _svg(draw, title, x, y)
+    return _figure(draw, title, x, y)
 
 
 def distributions(groups: Mapping[str, Sequence[float]], title: str, y: str) -> str:
@@ -48,12 +50,13 @@ def distributions(groups: Mapping[str, Sequence[float]], title: str, y: str) -> 
             meanprops={"marker": "o", "markerfacecolor": INK, "markeredgecolor": INK, "markersize": 4},
             medianprops={"color": INK},
         )
-        for box, colour in zip(boxes["boxes"], _colours(), strict=False):
+        for box, name in zip(boxes["boxes"], shown, strict=True):
+            colour = _colour(name, shown)
             box.set(facecolor=colour, edgecolor=colour, alpha=0.55)
         for part in (*boxes["whiskers"], *boxes["caps"]):
             part.set(color=SOFT)
 
-    return _svg(draw, title, "", y)
+    return _figure(draw, title, "", y)
 
 
 def histograms(groups: Mapping[str, Mapping[int, int]], title: str, x: str) -> str:
@@ -62,38 +65,40 @@ def histograms(groups: Mapping[str, Mapping[int, int]], title: str, x: str) -> s
     def draw(axes: Any) -> None:
         grades = sorted({grade for counts in groups.values() for grade in counts})
         width = 0.8 / max(len(groups), 1)
-        for place, (colour, (name, counts)) in enumerate(zip(_colours(), groups.items(), strict=False)):
+        for place, (name, counts) in enumerate(groups.items()):
             total = sum(counts.values()) or 1
             at = [grade + (place - (len(groups) - 1) / 2) * width for grade in grades]
             shares = [100 * counts.get(grade, 0) / total for grade in grades]
-            axes.bar(at, shares, width * 0.9, color=colour, label=name)
+            axes.bar(at, shares, width * 0.9, color=_colour(name, groups), label=name)
         axes.set_xticks(grades)
         _legend(axes, groups)
 
-    return _svg(draw, title, x, "% of grades")
+    return _figure(draw, title, x, "% of grades")
 
 
 def cloud(groups: Mapping[str, Points], title: str, x: str, y: str, *, bare: bool = False) -> str:
     """Points by group; `bare` without numbers at the axes, where only nearness means something."""
 
     def draw(axes: Any) -> None:
-        for colour, (name, points) in zip(_colours(), groups.items(), strict=False):
+        for name, points in groups.items():
             shown = _spread(points, MOST_POINTS // max(len(groups), 1))
             if shown:
-                axes.scatter(*zip(*shown, strict=True), s=9, color=colour, alpha=0.6, lw=0, label=name)
+                axes.scatter(
+                    *zip(*shown, strict=True), s=14, color=_colour(name, groups), alpha=0.7, lw=0, label=name
+                )
         if bare:
             axes.set_xticks([])
             axes.set_yticks([])
         _legend(axes, groups)
 
-    return _svg(draw, title, x, y)
+    return _figure(draw, title, x, y)
 
 
 def calibration(models: Mapping[str, Sequence[Mapping[str, Any]]], title: str) -> str:
     """Mean human place of the answers that got each grade; a useful judge's curve falls."""
 
     def draw(axes: Any) -> None:
-        for colour, (name, rows) in zip(_colours(), models.items(), strict=False):
+        for name, rows in models.items():
             known = [row for row in rows if row["place"]["value"] is not None]
             at, values = [row["grade"] for row in known], [row["place"]["value"] for row in known]
             if not known:
@@ -105,12 +110,21 @@ def calibration(models: Mapping[str, Sequence[Mapping[str, Any]]], title: str) -
                 ]
                 for side in ("low", "high")
             ]
-            axes.errorbar(at, values, yerr=bounds, color=colour, label=name, marker="o", ms=4, elinewidth=1)
+            axes.errorbar(
+                at,
+                values,
+                yerr=bounds,
+                color=_colour(name, models),
+                label=name,
+                marker="o",
+                ms=4,
+                elinewidth=1,
+            )
         axes.axhline(0.5, color=LINE, lw=1, zorder=0)
         axes.set_ylim(0, 1)
         _legend(axes, models)
 
-    return _svg(draw, title, "grade", "human place (0 best, 1 worst)")
+    return _figure(draw, title, "grade", "human place (0 best, 1 worst)")
 
 
 def radar(models: Mapping[str, Mapping[str, float]], title: str, highest: float) -> str:
@@ -121,20 +135,20 @@ def radar(models: Mapping[str, Mapping[str, float]], title: str, highest: float)
 
     def draw(axes: Any) -> None:
         angles = [2 * pi * n / len(names) for n in range(len(names))]
-        for colour, (model, values) in zip(_colours(), models.items(), strict=False):
+        for model, values in models.items():
             ring = [values.get(name, 0.0) for name in names]
-            axes.plot([*angles, angles[0]], [*ring, ring[0]], color=colour, label=model)
+            axes.plot([*angles, angles[0]], [*ring, ring[0]], color=_colour(model, models), label=model)
         axes.set_xticks(angles, names)
         axes.set_ylim(0, highest)
         axes.set_theta_offset(pi / 2)
         axes.set_theta_direction(-1)
         _legend(axes, models)
 
-    return _svg(draw, title, "", "", polar=True)
+    return _figure(draw, title, "", "", polar=True)
 
 
-def _svg(draw: Callable[[Any], None], title: str, x: str, y: str, *, polar: bool = False) -> str:
-    """What `draw` puts on axes, as an SVG element without size, ids that clash, or colours of its own."""
+def _figure(draw: Callable[[Any], None], title: str, x: str, y: str, *, polar: bool = False) -> str:
+    """What `draw` puts on axes, as HTML: SVG without size, ids that clash, or colours of its own."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -152,7 +166,7 @@ def _svg(draw: Callable[[Any], None], title: str, x: str, y: str, *, polar: bool
         "ytick.color": SOFT,
         "text.color": INK,
         "legend.frameon": False,
-        "font.size": 9,
+        "font.size": 11,
     }
     with mpl.rc_context(style):
         figure = Figure(figsize=(4.6, 4.2 if polar else 2.9), layout="constrained")
@@ -177,18 +191,33 @@ def _for_page(svg: str, title: str) -> str:
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, variable)
-    label = title.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    label = escape(title)
+    drawn = svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    return f"<figure><figcaption>{label}</figcaption>{drawn}</figure>"
 
 
-def _colours() -> Iterable[str]:
-    while True:
-        yield from SERIES
+def _colour(name: str, groups: Mapping[str, Any]) -> str:
+    """A model's colour is the same in every figure; others go by their place, beside models from the end."""
+    numbers = {key: re.search(r"(?:^| )M(\d+)$", key) for key in groups}
+    models = [found[1] for found in numbers.values() if found]
+    number = numbers[name]
+    if number and len(set(models)) == len(models):
+        return (SOFT, *SERIES)[int(number[1]) % (len(SERIES) + 1)]
+    others = list(groups) if number else [key for key, found in numbers.items() if not found]
+    place = others.index(name) % len(SERIES)
+    return SERIES[-1 - place] if models and not number else SERIES[place]
 
 
 def _legend(axes: Any, groups: Mapping[str, Any]) -> None:
+    """In a row above the axes, where it hides nothing."""
     if len(groups) > 1:
-        axes.legend(fontsize=8, loc="best", handlelength=1.2)
+        axes.figure.legend(
+            fontsize=10,
+            loc="outside upper left",
+            ncols=min(len(groups), 6),
+            handlelength=1.1,
+            columnspacing=1.2,
+        )
 
 
 def _spread(points: Points, most: int) -> Points:

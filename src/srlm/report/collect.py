@@ -98,9 +98,21 @@ class Page:
 
     @property
     def alarms(self) -> list[tuple[str, Signal]]:
-        """The round and the signal of every alarm."""
-        found = ((name, item) for rows in self.signals.values() for name, item in rows.items())
-        return [(name, item) for name, item in found if item.alarm]
+        """The round and the signal of every alarm, round by round."""
+        return [
+            (name, row[name])
+            for name in self.signal_rounds
+            for row in self.signals.values()
+            if name in row and row[name].alarm
+        ]
+
+    @property
+    def to_read(self) -> dict[str, list[Sample]]:
+        """The samples by their kind, in order."""
+        found: dict[str, list[Sample]] = {}
+        for sample in self.samples:
+            found.setdefault(sample.kind, []).append(sample)
+        return found
 
 
 def collect(folder: Path) -> Page:

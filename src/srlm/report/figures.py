@@ -26,7 +26,7 @@ SECTIONS = ("judging", "answering", "rounds", "training")
 
 
 def figures(page: Page) -> dict[str, list[str]]:
-    """SVG by section of the page; what there is no data for is left out."""
+    """Figures of HTML by section of the page; what there is no data for is left out."""
     folder, models, trainings = page.folder, page.models, page.trainings
     rounds = [row.name for row in page.rounds]
     spreads = {name: one for name in rounds if (one := spread(folder / name)).scores}
@@ -122,15 +122,17 @@ def _graded(row: ModelRow) -> bool:
 def _curves(trainings: Sequence[TrainingRow]) -> list[str]:
     """Losses of all trainings, and of DPO what became likelier than at the start."""
     found = []
-    losses = {row.step.split("/")[0]: _points(row.log, "loss") for row in trainings}
-    if losses := {name: points for name, points in losses.items() if points}:
-        found.append(charts.lines(losses, "Loss of each training", "optimiser step", "loss"))
+    for kind, title in (("sft", "Loss of SFT"), ("dpo", "Loss of DPO")):
+        rows = [row for row in trainings if row.step.endswith(f"/{kind}")]
+        losses = {row.step.split("/")[0]: points for row in rows if (points := _points(row.log, "loss"))}
+        if losses:
+            found.append(charts.lines(losses, title, "optimiser step", "loss"))
     dpo = [row for row in trainings if row.step.endswith("/dpo")]
     for row in dpo:
         paths = {f"{side} reward": _points(row.log, f"{side}_reward") for side in ("chosen", "rejected")}
         if all(paths.values()):
             name = row.step.split("/")[0]
-            title = f"{name}: implicit rewards, β times log-probability above the start"
+            title = f"{name}: implicit rewards (β × log-probability above the start)"
             found.append(charts.lines(paths, title, "optimiser step", "reward"))
     return found
 
