@@ -10,8 +10,10 @@ from tiny_model import save_tiny_model
 from srlm.chat_format import load_tokenizer
 from srlm.config import Config, ModelSection
 from srlm.errors import ModelError
+from srlm.loop import Outcome, run_loop
 from srlm.models import Model, folder_digest, resolve
 from srlm.recipes import load
+from srlm.store.run import open_run
 
 SHARED_DATA = Path(os.environ.get("SRLM_DATA") or Path(__file__).parents[2] / "shared/data")
 
@@ -49,6 +51,16 @@ def tiny(smollm2: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
 def tiny_config(tiny: Model) -> Config:
     """The whole loop in seconds: scripted text, real training of the tiny model."""
     return load("smollm2", tiny_overrides(tiny.path)).config
+
+
+@pytest.fixture(scope="session")
+def finished(tiny: Model, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Config, Outcome]:
+    """A finished run of the tiny model, its config and its outcome; made once for all who look at one."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    config = load("smollm2", tiny_overrides(tiny.path)).config
+    with open_run(folder, config) as run:
+        outcome = run_loop(config, run)
+    return folder, config, outcome
 
 
 def tiny_overrides(path: Path) -> list[str]:

@@ -34,19 +34,6 @@ class Counting:
         (self.skipped if skipped else self.made).append(step)
 
 
-@pytest.fixture(scope="module")
-def finished(tiny, tmp_path_factory):
-    """A finished run and its outcome."""
-    from conftest import tiny_overrides
-    from srlm.recipes import load
-
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    config = load("smollm2", tiny_overrides(tiny.path)).config
-    with open_run(folder, config) as run:
-        outcome = run_loop(config, run)
-    return folder, config, outcome
-
-
 def scripted(monkeypatch, script):
     """Let every engine of the loop say what the script says."""
 

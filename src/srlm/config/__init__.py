@@ -99,6 +99,9 @@ class Config(Section):
     dpo: DpoSection = DpoSection()
     evaluation: EvaluationSection = EvaluationSection()
     gates: GatesSection = GatesSection()
+    report_to: Names = Field(
+        (), description="trackers that get every training's figures and the signals: tensorboard, wandb ..."
+    )
 
     @field_validator("servers")
     @classmethod

@@ -23,6 +23,7 @@ from srlm.stages.drift import drift
 from srlm.stages.judgments import judge
 from srlm.store.jsonl import Records
 from srlm.store.run import Run
+from srlm.training.tracking import Tracker
 
 PROBED = 12
 """Prompts of the fixed texts."""
@@ -47,6 +48,7 @@ class Monitor:
         self._fixed = Fixed(seed.prompts(), tuple(asked), ranked, probed(), self._rubric, config.dpo)
         self._first: tuple[Model, Seen] | None = None
         self._signals: dict[str, list[Signal]] = {}
+        self._tracker = Tracker(config.report_to, run.folder / "tracking/signals")
 
     def look(self, model: Model, measured: Measured, made: Round | None = None) -> Decision:
         """The signals of a model, and of the round that made it, kept in M?/monitors.json; what to do next.
@@ -70,7 +72,10 @@ class Monitor:
     def _keep(self, name: str, made: Round | None, *seen: Seen) -> list[Signal]:
         given = (made, self._outcomes(name, made), self._log(name), self._fixed, *seen)
         found = self._run.result(f"{name}/monitors", _figures, *given, follows=True)
-        return [Signal(**item) for item in found["signals"]]
+        signals = [Signal(**item) for item in found["signals"]]
+        values = {f"signals/{item.name}": item.value for item in signals if item.value is not None}
+        self._tracker.log(int(name[1:]), values)
+        return signals
 
     def _outcomes(self, name: str, made: Round | None) -> dict[str, int]:
         """What became of a round's prompts."""

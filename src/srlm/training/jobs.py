@@ -100,7 +100,15 @@ def _trainer(
 
     order = training_order(len(items), section.batch_size, section.epochs, job.seed)
     trainer = LoopTrainer(
-        model, section, job.folder, job.seed, order=order, split=split_batch, loss=loss, report=report
+        model,
+        section,
+        job.folder,
+        job.seed,
+        order=order,
+        split=split_batch,
+        loss=loss,
+        report=report,
+        report_to=job.report_to,
     )
     if job.stop_at:
         trainer.add_callback(StopAt(job.stop_at))

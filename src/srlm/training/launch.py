@@ -24,11 +24,12 @@ def train_sft(
     target: Path,
     seed: int = 0,
     report: Any = None,
+    report_to: Sequence[str] = (),
 ) -> Path:
     """M1: `model` trained on IFT and EFT examples, saved in `target` (section 2.2).
 
     `folder` gets log.jsonl, summary.json and, on the way, checkpoints. With `eval_steps`, `judge` compares
-    these and may end the training (section 3.1.3). Raises TrainingError.
+    these and may end the training (section 3.1.3); `report_to` names trackers. Raises TrainingError.
     """
     job = TrainJob(
         kind="sft",
@@ -37,6 +38,7 @@ def train_sft(
         target=target,
         seed=seed,
         sft=section,
+        report_to=tuple(report_to),
         trust_remote_code=model.trust_remote_code,
     )
     return _train(job, examples, heldout, judge, report)
@@ -53,6 +55,7 @@ def train_dpo(
     target: Path,
     seed: int = 0,
     report: Any = None,
+    report_to: Sequence[str] = (),
 ) -> Path:
     """M(t+1): `model` trained by DPO with itself as reference, saved in `target` (section 2.4)."""
     job = TrainJob(
@@ -62,6 +65,7 @@ def train_dpo(
         target=target,
         seed=seed,
         dpo=section,
+        report_to=tuple(report_to),
         trust_remote_code=model.trust_remote_code,
     )
     return _train(job, pairs, heldout, judge, report)

@@ -36,6 +36,7 @@ class TrainJob(BaseModel):
     sft: SftSection | None = None
     dpo: DpoSection | None = None
     stop_at: int | None = None
+    report_to: tuple[str, ...] = ()
     trust_remote_code: bool = False
 
 

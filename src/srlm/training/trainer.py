@@ -9,7 +9,7 @@ the step, so a resumed training drops what the uninterrupted one would have drop
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from srlm.memory import give_back_memory
 from srlm.models import device_of
 from srlm.records import seed_for
 from srlm.store.files import publish_folder, write_atomically
+from srlm.training.tracking import keep_in, trackers
 
 Metrics = dict[str, float]
 MicroLoss = Callable[[Any, list[int]], tuple[Tensor, Metrics]]
@@ -60,12 +61,15 @@ class LoopTrainer(Trainer):  # type: ignore[misc]
         split: Callable[[list[int]], list[list[int]]],
         loss: Callable[[list[int]], MicroLoss],
         report: Report,
+        report_to: Sequence[str] = (),
     ) -> None:
+        tracking = trackers(report_to)
+        keep_in(folder.parent.parent / "tracking" / f"{folder.parent.name}-{folder.name}", tracking)
         super().__init__(
             model=model,
             args=_arguments(section, folder, seed, len(order)),
             train_dataset=Order(order),
-            callbacks=[LogFile(folder / "log.jsonl", report)],
+            callbacks=[LogFile(folder / "log.jsonl", report), *tracking],
         )
         self.remove_callback(PrinterCallback)
         self._split, self._loss, self._seed = split, loss, seed
@@ -188,6 +192,7 @@ def _arguments(section: TrainingSection, folder: Path, seed: int, num_steps: int
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to="none",
+        run_name=f"{folder.parent.parent.name} {folder.parent.name}/{folder.name}",
         disable_tqdm=True,
         remove_unused_columns=False,
         seed=seed % 2**32,

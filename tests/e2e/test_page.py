@@ -1,0 +1,103 @@
+"""The pages of a real run: its report, two side by side, a model's card; of a run that is not whole, too."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from srlm.errors import ModelError, RunError
+from srlm.records import Pair
+from srlm.report import write_comparison, write_report
+from srlm.report.export import export, licence_of
+from srlm.store.jsonl import read_records
+
+
+def test_the_page_of_a_run_has_its_figures_and_what_to_read(finished):
+    folder, _, _ = finished
+    html = write_report(folder)[1].read_text()
+    for title in (
+        "Calibration",
+        "Scores of responses",
+        "Score against length",
+        "Map of prompts",
+        "Loss of DPO",
+    ):
+        assert f"<figcaption>{title}" in html
+    for kind in ("Pairs", "Longest responses"):
+        assert f"<summary>{kind} " in html
+    assert "M3 " in html.partition("Lineage of the models")[0]
+    pair = next(iter(read_records(folder / "M2/pairs.jsonl", Pair)))
+    assert f"<code>{pair.id}</code>" in html or pair.prompt in html
+
+
+def test_a_half_written_or_moved_run_still_has_its_page(finished, tmp_path):
+    """What is there is shown, what is not is named; nothing depends on where the run lies."""
+    folder, _, _ = finished
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(folder, moved, symlinks=True)
+    assert (
+        write_report(moved)[0].read_text().replace("elsewhere", "tiny") == write_report(folder)[0].read_text()
+    )
+    for name in (
+        "M2/dpo/log.jsonl",
+        "M2/monitors.json",
+        "M3/monitors.json",
+        "M1/monitors.json",
+        "outcome.json",
+    ):
+        (moved / name).unlink(missing_ok=True)
+    for step in ("M3/judgments", "M3/pairs", "M3/evaluation/figures"):
+        (moved / f"{step}.step.json").unlink()
+        (moved / f"{step}.jsonl").unlink(missing_ok=True)
+    shutil.rmtree(moved / "M1/watch")
+    text = write_report(moved)[0].read_text()
+    assert "signals of reward hacking: not watched" in text
+    assert "The run is not finished" in text
+    assert "| M2 |" in text
+    assert "| M3 |" not in text
+
+
+def test_runs_stand_side_by_side(finished, tmp_path):
+    folder, _, _ = finished
+    other = tmp_path / "longer"
+    shutil.copytree(folder, other, symlinks=True)
+    saved = json.loads((other / "config.json").read_text())
+    saved["config"]["pairs"]["length_control"] = 0.3
+    (other / "config.json").write_text(json.dumps(saved))
+    markdown, page = write_comparison([folder, other], tmp_path / "out")
+    text = markdown.read_text()
+    assert "| pairs.length_control | `0.0` | `0.3` |" in text
+    assert text.count("| `") == 2  # nothing else is told
+    assert "| longer | M3 |" in text
+    assert "<figcaption>Lengths of answers" in page.read_text()
+
+
+def test_a_model_is_exported_with_a_card(finished, tmp_path):
+    folder, _, _ = finished
+    target = export(f"{folder}/best", tmp_path / "out")
+    assert load_file(target / "model.safetensors")
+    card = (target / "README.md").read_text()
+    front = yaml.safe_load(card.split("---")[1])
+    assert front["base_model"] == str(finished[1].model.name)
+    assert "license" not in front
+    assert "which is not known here" in card
+    assert "M2/dpo" in card
+    kept = json.loads((target / "srlm.json").read_text())
+    assert {"config", "made_with", "evaluation", "monitors"} <= kept.keys()
+    alarms = [item["alarm"] for item in kept["monitors"]["signals"] if item["alarm"]]
+    assert all(alarm in card for alarm in alarms)
+    with pytest.raises(ModelError, match="not empty"):
+        export(f"{folder}/M3", target)
+    with pytest.raises(RunError, match="not the model of a run"):
+        export(str(target), tmp_path / "again")
+
+
+def test_the_licence_is_the_base_models(tmp_path):
+    assert licence_of("smollm2-135m-instruct") == "apache-2.0"
+    assert licence_of(str(tmp_path)) is None
+    (tmp_path / "README.md").write_text("---\nlicense: mit\ntags: [a]\n---\n# A model\n")
+    assert licence_of(str(tmp_path)) == "mit"
+    (tmp_path / "README.md").write_text("# A model without front matter\n")
+    assert licence_of(str(tmp_path)) is None
