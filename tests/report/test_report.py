@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from srlm.evaluation.head_to_head import head_to_head
 from srlm.evaluation.judge_quality import ScoredPrompt, judge_quality
 from srlm.monitors.signals import Signal
-from srlm.report.collect import ModelRow, Page, RoundRow, TrainingRow, findings, suite_tables
+from srlm.records import Comparison, Prompt, Response
+from srlm.report.collect import ModelRow, Page, RoundRow, TrainingRow, findings, suite_results
 from srlm.report.costs import Cost
 from srlm.report.lineage import Link
 from srlm.report.render import render
@@ -34,8 +36,50 @@ def judged(right: int, wrong: int, longer: int) -> dict[str, Any]:
 
 
 def match() -> dict[str, Any]:
-    rate = {"value": 0.625, "low": 0.5, "high": 0.75, "num": 8}
-    return {"models": ["M2", "M1"], "wins": 4, "ties": 2, "losses": 2, "prompts": 8, "win_rate": rate}
+    """Eight prompts: four won, two tied, two lost."""
+    prompts = [Prompt.of(f"Prompt {n}", (), n) for n in range(8)]
+    couples = [
+        tuple(Response.given(f"{who}{n}", prompt, f"{who} {n}") for who in ("ours", "theirs"))
+        for n, prompt in enumerate(prompts)
+    ]
+    said = ["first"] * 4 + ["tie"] * 2 + ["second"] * 2
+    turned = {"first": "second", "second": "first", "tie": "tie"}
+    compared = [
+        Comparison(
+            id=f"{one.id} {other.id}",
+            prompt_id=one.prompt_id,
+            first_id=one.id,
+            second_id=other.id,
+            rubric="r@1",
+            verdict=verdict,
+            reason=None,
+            reply="",
+        )
+        for (ours, theirs), word in zip(couples, said, strict=True)
+        for one, other, verdict in ((ours, theirs, word), (theirs, ours, turned[word]))
+    ]
+    return head_to_head(("M2", "M1"), couples, compared)
+
+
+def alpaca() -> dict[str, Any]:
+    interval = {"value": 12.5, "low": 8.0, "high": 17.0, "num": 8}
+    level = {"win_rate": 10.25, "standard_error": 2.0}
+    counts = {"wins": 1, "losses": 7, "draws": 0, "win_rate": 12.5}
+    return {
+        "records": 8,
+        "usable": 8,
+        "unreadable": 0,
+        "missing": 0,
+        "faults": [],
+        "empty": 0,
+        "unanswered": 0,
+        "win_rate": 12.5,
+        "standard_error": 3.0,
+        "interval": interval,
+        "discrete": counts,
+        "length": {"model": 900.0, "baseline": 1000.0},
+        "length_controlled": level,
+    }
 
 
 SIGNAL = Signal("KL <i>to</i> M1", "kl", "nats", 0.75, 0.7, 0.8, 12, "above 0.5", "it <b>ran</b> away")
@@ -57,8 +101,10 @@ def page() -> Page:
         lineage=[Link("M0", "M1", "SFT", ("3 IFT", "2 EFT")), Link("M1", "M2", "DPO", ("1 pairs",))],
         best="M2",
         models=[ModelRow("M0", figures)],
-        head_to_head={"M2 against M1": match()},
-        suites={"ifeval": "M0: 3 prompts\n<b>strict</b>"},
+        results={
+            "head_to_head": ("head_to_head", {"M1": {"against": {}}, "M2": {"against": {"M1": match()}}}),
+            "alpaca_eval": ("alpaca_eval", {"M2": alpaca()}),
+        },
         signals={"KL <i>to</i> M1": {"M2": SIGNAL}},
         taught="12 answers scored by people",
         rounds=[
@@ -180,8 +226,11 @@ def test_judging_is_shown_with_intervals_and_the_longer_line(name):
 
 
 def test_suites_are_shown_as_they_are_printed():
-    assert "&lt;b&gt;strict&lt;/b&gt;" in render(page(), "report.html", {})
-    assert "    M0: 3 prompts\n    <b>strict</b>" in render(page(), "report.md", {})
+    html = render(page(), "report.html", {})
+    assert "<summary>alpaca_eval</summary>" in html
+    assert '12.5<br><small>[8, 17]</small><br><em class="paper">paper 15.4 %</em>' in html
+    assert "± 3.9" in html  # 1.96 standard errors
+    assert "## Suites" in render(page(), "report.md", {})
 
 
 def test_the_tables_of_suites_follow_the_config(tmp_path):
@@ -191,8 +240,9 @@ def test_the_tables_of_suites_follow_the_config(tmp_path):
     folder = tmp_path / "M1/evaluation/gsm8k"
     folder.mkdir(parents=True)
     (folder / "figures.json").write_text(json.dumps(found | {"marked": estimate, "last_number": estimate}))
-    tables = suite_tables(tmp_path, suites, ["M0", "M1"], {"M1/evaluation/gsm8k/figures": {}})
-    assert list(tables) == ["gsm8k"]
+    results = suite_results(tmp_path, suites, ["M0", "M1"], {"M1/evaluation/gsm8k/figures": {}})
+    assert list(results) == ["gsm8k"]
+    tables = dataclasses.replace(page(), results=results).suites
     assert "M1: GSM8K: 2 questions" in tables["gsm8k"]
     assert "50.00" in tables["gsm8k"]
 

@@ -67,7 +67,10 @@ class TrainingRow:
 
 @dataclass(frozen=True)
 class Page:
-    """All that the report shows; `signals` by their names, of each round by its name; `missing` in words."""
+    """All that the report shows.
+
+    `signals` by their names, of each round by its name; `missing` in words; `results` by suite.
+    """
 
     folder: Path
     name: str
@@ -78,8 +81,7 @@ class Page:
     lineage: list[Link]
     best: str
     models: list[ModelRow]
-    head_to_head: dict[str, Any]
-    suites: dict[str, str]
+    results: dict[str, tuple[str, dict[str, Any]]]
     signals: dict[str, dict[str, Signal]]
     taught: str
     rounds: list[RoundRow]
@@ -95,6 +97,24 @@ class Page:
     def signal_rounds(self) -> list[str]:
         """The rounds that were watched, in order."""
         return sorted({name for row in self.signals.values() for name in row}, key=_in_order)
+
+    @property
+    def suites(self) -> dict[str, str]:
+        """The table of every suite as plain text, by its name."""
+        return {title: suite_table(kind, results) for title, (kind, results) in self.results.items()}
+
+    def of(self, kind: str) -> dict[str, Any]:
+        """The figures by model of the first suite of a kind."""
+        return next((results for each, results in self.results.values() if each == kind), {})
+
+    @property
+    def matches(self) -> dict[str, Any]:
+        """The head-to-heads by their names."""
+        return {
+            f"{name} against {other}": match
+            for name, found in self.of("head_to_head").items()
+            for other, match in found.get("against", {}).items()
+        }
 
     @property
     def alarms(self) -> list[tuple[str, Signal]]:
@@ -144,8 +164,7 @@ def collect(folder: Path) -> Page:
         lineage=lineage(done, {row.step: row.summary for row in trainings}),
         best=outcome.get("best", ""),
         models=models,
-        head_to_head=head_to_heads(folder, saved["config"]["evaluation"]["suites"], names, done),
-        suites=suite_tables(folder, saved["config"]["evaluation"]["suites"], names, done),
+        results=suite_results(folder, saved["config"]["evaluation"]["suites"], names, done),
         signals=signals,
         taught=_taught(done.get("M1/eft", {}).get("counts", {})),
         rounds=[_round(folder, name, done) for name in rounds],
@@ -159,19 +178,18 @@ def collect(folder: Path) -> Page:
     )
 
 
-def suite_tables(
-    folder: Path, suites: list[dict[str, Any]], names: list[str], done: dict[str, Any]
-) -> dict[str, str]:
-    """The table of every suite, by its name, of the models that were measured with it."""
-    tables = {}
+def suite_results(
+    folder: Path, suites: list[dict[str, Any]], names: list[str], done: Mapping[str, Any]
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """By the name of a suite its kind, and its figures by model, of those that were measured with it."""
+    found = {}
     for suite in suites:
         title = suite["name"] or suite["suite"]
         steps = {name: f"{name}/evaluation/{title}/figures" for name in names}
-        found = {name: folder / f"{step}.json" for name, step in steps.items() if step in done}
-        results = {name: saved_figures(path) for name, path in found.items()}
-        if results:
-            tables[title] = suite_table(suite["suite"], results)
-    return tables
+        paths = {name: folder / f"{step}.json" for name, step in steps.items() if step in done}
+        if results := {name: saved_figures(path) for name, path in paths.items() if path.exists()}:
+            found[title] = (suite["suite"], results)
+    return found
 
 
 def signal_table(folder: Path) -> dict[str, dict[str, Signal]]:
@@ -306,23 +324,6 @@ _WANTED = {
     "mt_bench": "MT-Bench",
     "harness": "the panel of NLP tasks",
 }
-
-
-def head_to_heads(
-    folder: Path, suites: list[dict[str, Any]], names: list[str], done: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The matches of the first suite that has some, by their names: figures of head_to_head."""
-    for suite in suites:
-        if suite["suite"] == "head_to_head":
-            title = suite["name"] or suite["suite"]
-            paths = {name: folder / name / f"evaluation/{title}/figures.json" for name in names}
-            results = {name: saved_figures(path) for name, path in paths.items() if path.exists()}
-            return {
-                f"{name} against {other}": match
-                for name, found in results.items()
-                for other, match in found.get("against", {}).items()
-            }
-    return {}
 
 
 def _grades(folder: Path) -> dict[int, int]:

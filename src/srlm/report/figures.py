@@ -22,7 +22,7 @@ class Spread:
     both: Sequence[tuple[float, float]]
 
 
-SECTIONS = ("judging", "answering", "rounds", "training")
+SECTIONS = ("judging", "answering", "mt_bench", "rounds", "training")
 
 
 def figures(page: Page) -> dict[str, list[str]]:
@@ -36,6 +36,8 @@ def figures(page: Page) -> dict[str, list[str]]:
     if lengths := _answer_lengths(folder, models):
         title = "Lengths of answers to the held-out prompts"
         found["answering"].append(charts.distributions(lengths, title, "characters"))
+    if grades := {name: _by_category(one) for name, one in page.of("mt_bench").items()}:
+        found["mt_bench"].append(charts.radar(grades, "MT-Bench by category", 10))
     if spreads:
         scores = {name: one.scores for name, one in spreads.items()}
         characters = {name: one.lengths for name, one in spreads.items()}
@@ -49,8 +51,8 @@ def figures(page: Page) -> dict[str, list[str]]:
                 "mean score",
             ),
         ]
-    if grades := {name: counts for name, counts in page.grades.items() if counts}:
-        found["rounds"].append(charts.histograms(grades, "Grades given by the judge", "grade"))
+    if given := {name: counts for name, counts in page.grades.items() if counts}:
+        found["rounds"].append(charts.histograms(given, "Grades given by the judge", "grade"))
     if places := prompt_map(folder / "M1/model", _sources(folder, rounds)):
         title = "Map of prompts: near means alike, by M1's token embeddings"
         found["rounds"].append(charts.cloud(places, title, "", "", bare=True))
@@ -86,6 +88,12 @@ def spread(folder: Path) -> Spread:
         if (score := scored.get(item.id)) is not None:
             both.append((float(len(item.text)), score))
     return Spread(lengths, [score for _, score in both], both)
+
+
+def _by_category(found: Mapping[str, Any]) -> dict[str, float]:
+    """MT-Bench's mean grade in each category that has some."""
+    means = {name: means["both"]["value"] for name, means in found["categories"].items()}
+    return {name: value for name, value in means.items() if value is not None}
 
 
 def _answer_lengths(folder: Path, models: Sequence[ModelRow]) -> dict[str, list[float]]:
