@@ -34,7 +34,9 @@ def watch(folder: Path, console: Console, every: float = EVERY) -> None:
         while not (folder / "outcome.json").exists():
             time.sleep(every)
             live.update(view(folder), refresh=True)
-    console.print(view(folder))
+        live.update(view(folder))
+    if console.is_terminal:  # the screen of Live is gone
+        console.print(view(folder))
 
 
 def newest_run(runs: Path) -> Path:

@@ -7,10 +7,10 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from srlm.errors import ModelError, RunError
+from srlm.errors import ConfigError, ModelError, RunError
 from srlm.records import Pair
 from srlm.report import write_comparison, write_report
-from srlm.report.export import export, licence_of
+from srlm.report.export import export, licence_of, write_gguf
 from srlm.store.jsonl import read_records
 
 
@@ -92,6 +92,28 @@ def test_a_model_is_exported_with_a_card(finished, tmp_path):
         export(f"{folder}/M3", target)
     with pytest.raises(RunError, match="not the model of a run"):
         export(str(target), tmp_path / "again")
+
+
+CONVERTER = """#!/bin/sh
+[ -f "$1/config.json" ] || { echo "cannot convert" >&2; exit 3; }
+[ "$2 $3 $4" = "--outtype f16 --outfile" ] || exit 4
+echo made > "$5"
+"""
+
+
+def test_gguf_is_made_by_the_converter_on_the_path(tmp_path, monkeypatch):
+    model, programs = tmp_path / "model", tmp_path / "bin"
+    model.mkdir()
+    programs.mkdir()
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    with pytest.raises(ConfigError, match=r"put llama\.cpp's convert_hf_to_gguf\.py"):
+        write_gguf(model)
+    (programs / "convert-hf-to-gguf").write_text(CONVERTER)
+    (programs / "convert-hf-to-gguf").chmod(0o755)
+    with pytest.raises(ModelError, match="status 3: cannot convert"):
+        write_gguf(model)
+    (model / "config.json").write_text("{}")
+    assert write_gguf(model).read_text() == "made\n"
 
 
 def test_the_licence_is_the_base_models(tmp_path):

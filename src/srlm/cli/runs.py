@@ -199,12 +199,15 @@ def report(names: tuple[str, ...], runs: Path, out: Path | None) -> None:
 @click.command()
 @click.argument("model")
 @click.argument("target", type=click.Path(path_type=Path, file_okay=False))
-def export(model: str, target: Path) -> None:
+@click.option("--gguf", is_flag=True, help="Beside it model.gguf, by llama.cpp's converter on the PATH.")
+def export(model: str, target: Path, gguf: bool) -> None:
     """Copy a model of a run, such as runs/NAME/M3, to TARGET with a model card, ready to publish."""
-    from srlm.report.export import export
+    from srlm.report.export import export, write_gguf
 
     folder = export(model, target)
     click.echo(f"{folder}: model, README.md (the card), srlm.json (config, versions, figures)")
+    if gguf:
+        click.echo(str(write_gguf(folder)))
 
 
 @click.command()

@@ -2,17 +2,20 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from srlm.errors import ModelError, RunError
+from srlm.errors import ConfigError, ModelError, RunError
 from srlm.models import BUILTIN, BUILTIN_HUB, model_folder
 from srlm.report.collect import Page, collect
 from srlm.report.render import render_card
 from srlm.store.files import publish_folder
 
+CONVERTERS = ("convert-hf-to-gguf", "convert_hf_to_gguf.py")
+"""llama.cpp's converter, as packaged and as the script in its repository."""
 LICENSES = {BUILTIN: "apache-2.0", BUILTIN_HUB: "apache-2.0"}
 
 
@@ -46,6 +49,38 @@ def export(reference: str, target: Path) -> Path:
         target.rmdir()
     publish_folder(made, target)
     return target
+
+
+def write_gguf(folder: Path) -> Path:
+    """The exported model as model.gguf (float16) in its folder, by llama.cpp's converter.
+
+    The converter is a program of its own, found on the PATH: as a package it would replace the `gguf` that
+    reads models here. Raises ConfigError where there is none, ModelError where it fails.
+    """
+    found = [path for name in CONVERTERS if (path := shutil.which(name))]
+    if not found:
+        raise ConfigError(
+            "--gguf",
+            f"none of {', '.join(CONVERTERS)} is on the PATH",
+            "put llama.cpp's convert_hf_to_gguf.py on the PATH, with an environment of its own; the exported "
+            "folder itself is there",
+        )
+    out = folder / "model.gguf"
+    made = subprocess.run(
+        [found[0], str(folder), "--outtype", "f16", "--outfile", str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode or not out.is_file():
+        out.unlink(missing_ok=True)
+        last = (made.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise ModelError(
+            f"{found[0]} of {folder}",
+            f"it ended with status {made.returncode}: {last}",
+            "look whether the converter knows this kind of model; the exported folder itself is there",
+        )
+    return out
 
 
 def licence_of(reference: str) -> str | None:
