@@ -79,7 +79,7 @@ def test_a_key_of_a_step_not_begun_may_change(tmp_path):
 
 
 def test_a_key_that_only_trades_memory_and_time_may_change(tmp_path):
-    def train(section, *, folder, target, seed, report):
+    def train(section, *, folder, target, seed, report, report_to):
         target.mkdir(parents=True)
         return target
 
@@ -127,7 +127,7 @@ def test_redo_with_a_forgotten_override_removes_nothing(tmp_path):
 
 
 def test_redo_of_a_training_removes_its_checkpoints_and_model(tmp_path):
-    def train(section, *, folder, target, seed, report):
+    def train(section, *, folder, target, seed, report, report_to):
         assert not folder.exists()
         assert not target.exists()
         folder.mkdir(parents=True)

@@ -175,17 +175,17 @@ def test_data_that_is_all_too_long_is_refused_across_the_process(tiny, tmp_path)
 
 
 def test_a_child_that_dies_says_how_to_go_on(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("srlm.training.launch.sys.executable", "/bin/false")
+    monkeypatch.setattr("srlm.training.runner.sys.executable", "/bin/false")
     with pytest.raises(TrainingError, match="goes on from the last checkpoint"):
         run_job(tmp_path / "job.json")
     killed = tmp_path / "killed"
     killed.write_text("#!/bin/sh\nkill -9 $$\n")
     killed.chmod(0o755)
-    monkeypatch.setattr("srlm.training.launch.sys.executable", str(killed))
+    monkeypatch.setattr("srlm.training.runner.sys.executable", str(killed))
     with pytest.raises(TrainingError, match="memory ran out"):
         run_job(tmp_path / "job.json")
-    monkeypatch.setattr("srlm.training.launch.sys.executable", "/bin/false")
-    monkeypatch.setattr("srlm.training.launch.FULL_DISK", 2**80)
+    monkeypatch.setattr("srlm.training.runner.sys.executable", "/bin/false")
+    monkeypatch.setattr("srlm.training.runner.FULL_DISK", 2**80)
     with pytest.raises(RunError, match="the disk is full"):
         run_job(tmp_path / "job.json")
 

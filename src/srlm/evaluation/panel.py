@@ -8,7 +8,6 @@ from typing import Any
 from srlm.config import Config, OpenAIEngineSection
 from srlm.engines.base import Engine
 from srlm.engines.opening import open_engine, open_named, open_roles
-from srlm.evaluation.checkpoints import checkpoint_judge
 from srlm.evaluation.heldout import heldout_loss, measure
 from srlm.evaluation.suites.asking import Contestant, GivenAnswers, Place
 from srlm.evaluation.suites.bench import Bench, Help
@@ -54,6 +53,8 @@ class Evaluation:
         self, config: Config, run: Run, others: Mapping[str, Model], base: Model, seed: SeedSet
     ) -> None:
         self._config, self._run, self._others, self._seed = config, run, others, seed
+        from srlm.evaluation.checkpoints import checkpoint_judge  # statistics, half a second to load
+
         self.checkpoints = checkpoint_judge(config, others, seed.heldout_prompts())
         self._panel = Panel(config, run, others, base, seed.heldout_prompts())
 
