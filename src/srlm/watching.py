@@ -59,7 +59,7 @@ def view(folder: Path) -> RenderableType:
 
 
 def sparkline(values: Sequence[float], width: int = 60) -> str:
-    """The last values as a row of bars, the highest full; means of neighbours where there are more.
+    """Values as a row of bars, the highest full; means of neighbours where they are more than `width`.
 
     >>> sparkline([0, 1, 2, 3])
     '▁▃▅█'

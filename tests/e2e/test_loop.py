@@ -233,6 +233,7 @@ def test_a_model_that_collapses_is_rolled_back(preset, tiny, tmp_path, monkeypat
         assert ended["action"] == "roll_back"
         assert "M1 as the judge prefers its own answers" in ended["verdict"]
         assert ended["best"] == "M1"
+        assert f"srlm chat {folder / 'M1'}\n" in ran.output
         assert (folder / "best").resolve() == (folder / "M1").resolve()
         assert load_file(folder / "best/model/model.safetensors")
         again = CliRunner().invoke(main, ["run", "smollm2", *given, "--runs", str(tmp_path), "--name", "run"])

@@ -80,7 +80,9 @@ def test_a_model_is_exported_with_a_card(finished, tmp_path):
     assert load_file(target / "model.safetensors")
     card = (target / "README.md").read_text()
     front = yaml.safe_load(card.split("---")[1])
-    assert front["base_model"] == str(finished[1].model.name)
+    assert "base_model" not in front  # a hub knows no folder of this machine
+    above = card.partition("## Reproduce")[0]
+    assert str(finished[1].model.name) not in above
     assert "license" not in front
     assert "which is not known here" in card
     assert "M2/dpo" in card

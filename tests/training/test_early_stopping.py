@@ -29,6 +29,7 @@ class Judge:
         self.made.setdefault(candidate.name, []).append((candidate / "config.json").stat().st_mtime_ns)
         if self._fails and self._fails.pop(0):
             raise KeyboardInterrupt
+        assert sorted(path.name for path in candidate.parent.glob("step-?")) == [before.name, candidate.name]
         self.asked.append((folder_digest(candidate), folder_digest(before)))
         return {"win_rate": self._rates.pop(0), "prompts": 4}
 

@@ -54,8 +54,8 @@ def run(
         (folder / "outcome.json").unlink(missing_ok=True)
         outcome = run_loop(loaded.config, opened)
         ended = {"verdict": outcome.verdict, "action": outcome.action, "best": outcome.best}
-        kept = json.dumps(ended | {"peak_memory_gib": peak_memory_gib()}, indent=1)
-        write_atomically(folder / "outcome.json", kept + "\n")
+        text = json.dumps(ended | {"peak_memory_gib": peak_memory_gib()}, indent=1)
+        write_atomically(folder / "outcome.json", text + "\n")
     markdown, page = write_report(folder)
     if json_lines:
         click.echo(json.dumps({"event": "outcome"} | ended | {"report": str(page)}))
@@ -67,8 +67,9 @@ def run(
                 click.echo(f"  alarm    {model}: {item.alarm} ({item.name} {item.value:.2f} {item.unit})")
     click.echo(f"  models   {folder}/M*/model")
     click.echo(f"  report   {page}  (and {markdown.name})")
-    against = "" if outcome.model.name == "M1" else f" --against {folder}/M1"
-    click.echo(f"  talk     srlm chat {outcome.model.path.parent}{against}")
+    kept = outcome.best if outcome.action == "roll_back" else outcome.model.name
+    against = "" if kept == "M1" else f" --against {folder}/M1"
+    click.echo(f"  talk     srlm chat {folder / kept}{against}")
     sys.exit(EXIT_STATUS[outcome.action])
 
 

@@ -46,8 +46,7 @@ def discarded(outcomes: Mapping[str, int]) -> Signal:
 
     Detects a round that works for nothing. Alarming above three quarters.
     """
-    total, pairs = sum(outcomes.values()), outcomes.get("pair", 0)
-    found = over([0.0] * pairs + [1.0] * (total - pairs), lambda flag: (flag, 1))
+    found = over(_flags(outcomes, "pair"), lambda flag: (1 - flag, 1))
     return signal("prompts without a pair", "share", found, "most prompts gave no pair", above=0.75)
 
 

@@ -41,14 +41,10 @@ def prompt_variety(prompts: Sequence[Prompt], seeds: Sequence[str]) -> Signal:
 
     Detects a writer that says one thing in many ways (mode collapse). Alarming below a half.
     """
-    new, old = ([words(text) for text in texts] for texts in ([item.text for item in prompts], seeds))
-    budget = min(sum(map(len, new)), sum(map(len, old)))
-    shares = [distinct(_first(texts, budget), 2) for texts in (new, old)]
-    ratio = shares[0] / shares[1] if shares[0] is not None and shares[1] else None
     return signal(
         "distinct-2 of prompts by the seed's",
         "ratio",
-        number(ratio, len(prompts)),
+        number(_distinct_by([item.text for item in prompts], seeds), len(prompts)),
         "new prompts resemble each other far more than the seed's do",
         below=0.5,
     )
@@ -132,17 +128,22 @@ def variety(now: Iterable[Response], first: Iterable[Response]) -> Signal:
 
     Detects answers that become one answer. Alarming below 0.7.
     """
-    ours, theirs = ([words(item.text) for item in items] for items in (now, first))
-    budget = min(sum(map(len, ours)), sum(map(len, theirs)))
-    shares = [distinct(_first(texts, budget), 2) for texts in (ours, theirs)]
-    ratio = shares[0] / shares[1] if shares[0] is not None and shares[1] else None
+    ours, theirs = ([item.text for item in items] for items in (now, first))
     return signal(
         "distinct-2 of answers by M1's",
         "ratio",
-        number(ratio, len(ours)),
+        number(_distinct_by(ours, theirs), len(ours)),
         "answers to different prompts resemble each other more than M1's did",
         below=0.7,
     )
+
+
+def _distinct_by(texts: Iterable[str], others: Iterable[str]) -> float | None:
+    """Distinct-2 of some texts by that of others, over the same number of words: more words repeat more."""
+    ours, theirs = ([words(text) for text in group] for group in (texts, others))
+    budget = min(sum(map(len, ours)), sum(map(len, theirs)))
+    share, other = (distinct(_first(group, budget), 2) for group in (ours, theirs))
+    return share / other if share is not None and other else None
 
 
 def _change(

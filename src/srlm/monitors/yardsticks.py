@@ -63,11 +63,10 @@ def self_praise(own: Iterable[Judgment], frozen: Iterable[Judgment]) -> Signal:
 
     Detects scores that rise because the judge changed, and not the answers. Alarming above half a point.
     """
-    two = matched({item.response_id: item.score for item in own}, _by_response(frozen))
     return signal(
         "current judge above the frozen one",
         "points",
-        mean(None if one is None or other is None else one - other for one, other in two),
+        _points_above(own, frozen),
         "the current judge scores the same answers higher than M1 does",
         above=PAYS,
     )
@@ -78,11 +77,10 @@ def probe_drift(now: Iterable[Judgment], first: Iterable[Judgment]) -> Signal:
 
     Alarming above half a point, or below minus a half.
     """
-    two = matched(_by_response(now), _by_response(first))
     return signal(
         "scores of the fixed texts, above M1's",
         "points",
-        mean(None if one is None or other is None else one - other for one, other in two),
+        _points_above(now, first),
         "the judge's scale has moved: it scores the same fixed texts otherwise than M1 did",
         above=PAYS,
         below=-PAYS,
@@ -155,6 +153,12 @@ def _scores(judgments: Iterable[Judgment]) -> dict[str, float | None]:
         known = [item.score for item in items if item.score is not None]
         found[key] = fmean(known) if known else None
     return found
+
+
+def _points_above(ours: Iterable[Judgment], theirs: Iterable[Judgment]) -> Estimate:
+    """The mean difference of two judges' scores of the same responses."""
+    two = matched(_by_response(ours), _by_response(theirs))
+    return mean(None if one is None or other is None else one - other for one, other in two)
 
 
 def _by_response(judgments: Iterable[Judgment]) -> dict[str, float | None]:

@@ -167,6 +167,7 @@ def _figure(draw: Callable[[Any], None], title: str, x: str, y: str, *, polar: b
         "text.color": INK,
         "legend.frameon": False,
         "font.size": 11,
+        "text.parse_math": False,  # a run's name is no formula
     }
     with mpl.rc_context(style):
         figure = Figure(figsize=(4.6, 4.2 if polar else 2.9), layout="constrained")

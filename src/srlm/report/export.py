@@ -10,7 +10,7 @@ import yaml
 
 from srlm.errors import ConfigError, ModelError, RunError
 from srlm.models import BUILTIN, BUILTIN_HUB, model_folder
-from srlm.report.collect import Page, collect
+from srlm.report.collect import collect
 from srlm.report.render import render_card
 from srlm.store.files import publish_folder
 
@@ -22,8 +22,9 @@ LICENSES = {BUILTIN: "apache-2.0", BUILTIN_HUB: "apache-2.0"}
 def export(reference: str, target: Path) -> Path:
     """Copy the model of runs/NAME/M3 to `target` with README.md (the card) and srlm.json (its figures).
 
-    The card names the base model's licence, as far as it is known, and hides no alarm. Raises RunError for a
-    model that is not of a run, ModelError where `target` holds anything already.
+    The card names the base model's licence, as far as it is known, and hides no alarm. A base model of this
+    machine is called by its folder's name; srlm.json and the line to reproduce hold the whole config.
+    Raises RunError for a model that is not of a run, ModelError where `target` is not empty.
     """
     folder = model_folder(reference).resolve()
     run, name = folder.parent.parent, folder.parent.name
@@ -41,8 +42,10 @@ def export(reference: str, target: Path) -> Path:
     made = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(made, ignore_errors=True)
     shutil.copytree(folder, made)
-    licence = licence_of(page.config["model.name"])
-    card = _front_matter(page, licence) + render_card(page, name, licence)
+    base = page.config["model.name"]
+    licence, local = licence_of(base), Path(base).expanduser()
+    shown = local.name if local.exists() else base
+    card = _front_matter(None if local.exists() else base, licence) + render_card(page, name, shown, licence)
     (made / "README.md").write_text(card, "utf-8")
     (made / "srlm.json").write_text(json.dumps(_figures(run, name), indent=1) + "\n", "utf-8")
     if target.exists():
@@ -96,15 +99,15 @@ def licence_of(reference: str) -> str | None:
     return str(found) if found else None
 
 
-def _front_matter(page: Page, licence: str | None) -> str:
-    """What model hubs read."""
-    base = page.config["model.name"]
+def _front_matter(base: str | None, licence: str | None) -> str:
+    """What model hubs read; they know no base model of this machine."""
     values: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        "base_model": BUILTIN_HUB if base == BUILTIN else base,
         "tags": ["self-rewarding", "dpo", "srlm"],
     }
+    if base:
+        values["base_model"] = BUILTIN_HUB if base == BUILTIN else base
     if licence:
         values["license"] = licence
     return f"---\n{yaml.safe_dump(values, sort_keys=True)}---\n\n"

@@ -36,7 +36,8 @@ def figures(page: Page) -> dict[str, list[str]]:
     if lengths := _answer_lengths(folder, models):
         title = "Lengths of answers to the held-out prompts"
         found["answering"].append(charts.distributions(lengths, title, "characters"))
-    if grades := {name: _by_category(one) for name, one in page.of("mt_bench").items()}:
+    graded = {name: _by_category(one) for name, one in page.of("mt_bench").items()}
+    if grades := {name: means for name, means in graded.items() if means}:
         found["mt_bench"].append(charts.radar(grades, "MT-Bench by category", 10))
     if spreads:
         scores = {name: one.scores for name, one in spreads.items()}
@@ -71,7 +72,8 @@ def compared_figures(pages: Sequence[Page]) -> list[str]:
         signals[page.name] = [
             (float(name[1:]), item.value) for name, item in rates.items() if item.value is not None
         ]
-    found = [charts.distributions(lengths, "Lengths of answers to the held-out prompts", "characters")]
+    title = "Lengths of answers to the held-out prompts"
+    found = [charts.distributions(lengths, title, "characters")] if lengths else []
     if all(signals.values()):
         found.append(charts.lines(signals, "Win rate over M1 by the frozen judge", "model", "share"))
     return found

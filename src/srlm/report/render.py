@@ -44,7 +44,7 @@ def write_comparison(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
     return out / "comparison.md", out / "comparison.html"
 
 
-def render_card(page: Page, name: str, licence: str | None) -> str:
+def render_card(page: Page, name: str, base: str, licence: str | None) -> str:
     """The card of one model of a run, without its front matter."""
     watched = [row[name] for row in page.signals.values() if name in row]
     return (
@@ -53,7 +53,7 @@ def render_card(page: Page, name: str, licence: str | None) -> str:
         .render(
             page=page,
             name=name,
-            base=page.config["model.name"],
+            base=base,
             licence=licence,
             watched=watched,
             alarms=[item for item in watched if item.alarm],

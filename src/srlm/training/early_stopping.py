@@ -44,10 +44,11 @@ def train_in_stretches(job: TrainJob, eval_steps: int, judge: Judge, report: Any
         line["ends"] = not line["won"] or made["steps"] == made["planned_steps"]
         lines.append(line)
         write_atomically(path, "".join(json.dumps(line) + "\n" for line in lines))
+        if before and line["won"]:  # nobody will be compared with it again
+            shutil.rmtree(_model(job, before), ignore_errors=True)
     kept = next(line["stop_at"] for line in reversed(lines) if line["won"])
     write_atomically(job.folder / "summary.json", _summary(job, kept).read_text())
     publish_folder(_model(job, kept), job.target)
-    shutil.rmtree(job.folder / "candidates")
 
 
 def _stretch(job: TrainJob, stop_at: int, report: Any) -> dict[str, Any]:

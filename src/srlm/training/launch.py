@@ -85,5 +85,6 @@ def _train(
             train_in_stretches(job, section.eval_steps, judge, report)
         else:
             run_job(job.folder / "job.json", report)
-    shutil.rmtree(job.folder / "checkpoints", ignore_errors=True)
+    for name in ("checkpoints", "candidates"):
+        shutil.rmtree(job.folder / name, ignore_errors=True)
     return job.target

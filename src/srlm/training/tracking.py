@@ -49,6 +49,8 @@ class Tracker:
 
 def trackers(names: Sequence[str]) -> list[Any]:
     """The callbacks of some trackers; raises ConfigError for one that is unknown or not installed."""
+    if not names:
+        return []
     from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
     there = get_available_reporting_integrations()
