@@ -19,10 +19,11 @@ from texts import text
 
 from srlm.chat_format import load_tokenizer
 from srlm.config import DpoSection, ModelSection, SeedSection, SftSection
+from srlm.devices import device_of
 from srlm.judging.eft import eft_examples
 from srlm.judging.rubric import load_rubric
 from srlm.memory import give_back_memory
-from srlm.models import device_of, resolve
+from srlm.models import resolve
 from srlm.seeds import load_seed
 from srlm.training import rows
 from srlm.training.batches import encode, training_order

@@ -5,8 +5,9 @@ import pytest
 
 from srlm.chat_format import chat_text, load_tokenizer, without_controls
 from srlm.config import ModelSection
+from srlm.devices import device_of
 from srlm.errors import ConfigError, ModelError
-from srlm.models import BUILTIN, WHEEL, device_of, folder_digest, load_weights, resolve
+from srlm.models import BUILTIN, WHEEL, folder_digest, load_weights, resolve
 from srlm.records import ask
 
 

@@ -9,21 +9,19 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from safetensors import SafetensorError
 
-from srlm.config import Device, ModelSection, Precision
+from srlm.config import ModelSection
 from srlm.cores import set_threads
-from srlm.errors import ConfigError, ModelError
-from srlm.memory import bound_kernel_caches, free_memory
+from srlm.errors import ModelError
+from srlm.memory import bound_kernel_caches
 
 BUILTIN = "smollm2-135m-instruct"
 BUILTIN_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -93,50 +91,6 @@ def load_weights(folder: Path, dtype: str, *, trust_remote_code: bool = False) -
         return AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, use_safetensors=True
         )
-
-
-def device_of(wanted: Device) -> Literal["cpu", "cuda"]:
-    """The device that a config's `auto`, `cpu` or `cuda` means here; raises ConfigError."""
-    import torch
-
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        raise ConfigError(
-            "device=cuda",
-            "torch finds no CUDA device in this environment",
-            "set it to auto or cpu, or install a CUDA build of torch that fits the driver",
-        )
-    return "cuda" if there and wanted != "cpu" else "cpu"
-
-
-def dtype_of(wanted: Precision, device: str) -> str:
-    """The precision that a config's `auto` means here: bfloat16 where it multiplies faster, measured once."""
-    return _faster_dtype(device) if wanted == "auto" else wanted
-
-
-@cache
-def _faster_dtype(device: str) -> str:
-    """A product of the kind that generation makes, in both precisions, in a few hundredths of a second."""
-    import torch
-
-    taken = {}
-    for name in ("float32", "bfloat16"):
-        one = torch.ones(128, 1024, dtype=getattr(torch, name), device=device)
-        other = torch.ones(1024, 1024, dtype=getattr(torch, name), device=device)
-        times = []
-        for _ in range(5):
-            started = time.perf_counter()
-            float((one @ other)[0, 0])  # waits for the device
-            times.append(time.perf_counter() - started)
-        taken[name] = min(times)
-    return min(taken, key=lambda name: taken[name])
-
-
-def free_device_memory(device: str) -> int:
-    """Bytes that are free for keys and values on a device."""
-    import torch
-
-    return int(torch.cuda.mem_get_info()[0]) if device == "cuda" else free_memory()
 
 
 @contextmanager

@@ -8,12 +8,13 @@ from scipy.stats import chisquare
 
 from srlm.chat_format import load_tokenizer
 from srlm.config import LocalEngineSection
+from srlm.devices import dtype_of
 from srlm.engines.base import Request
 from srlm.engines.continuations import otherwise
 from srlm.engines.local import LocalEngine, bytes_a_token
 from srlm.engines.sampling import NUCLEUS, likeliest, sample
 from srlm.errors import PromptTooLong
-from srlm.models import Model, dtype_of
+from srlm.models import Model
 from srlm.records import ask
 
 
@@ -265,7 +266,7 @@ def test_bfloat16_is_taken_where_it_is_faster(tiny, monkeypatch):
     assert dtype_of("float32", "cpu") == "float32"
     assert dtype_of("auto", "cpu") in {"float32", "bfloat16"}
     for faster in ("float32", "bfloat16"):
-        monkeypatch.setattr("srlm.models._faster_dtype", lambda device, faster=faster: faster)
+        monkeypatch.setattr("srlm.devices._faster_dtype", lambda device, faster=faster: faster)
         engine = LocalEngine(LocalEngineSection(device="cpu"), tiny)
         list(
             engine.generate(

@@ -12,7 +12,7 @@ from srlm.evaluation.judge_quality import ScoredPrompt, judge_quality
 from srlm.monitors.signals import Signal
 from srlm.records import Comparison, Prompt, Response
 from srlm.report.collect import ModelRow, Page, RoundRow, TrainingRow, findings, suite_results
-from srlm.report.costs import Cost
+from srlm.report.costs import Cost, Training, costs
 from srlm.report.lineage import Link
 from srlm.report.render import render
 from srlm.report.samples import Sample, Side
@@ -132,7 +132,7 @@ def page() -> Page:
         samples=[
             Sample("pairs", "M2", HOSTILE, (Side("chosen", HOSTILE, "chosen"), Side("rejected", "")), {})
         ],
-        costs=[Cost("M1/sft", 61.4, 1228.0, 5.25)],
+        costs=[Cost("M1/sft", 61.4, 1228.0, 5.25, 0.251)],
         machine={"srlm": "0.1.0", "packages": {"torch": "2.13.0"}},
         config={"judge.samples": 3},
         origins={"judge.samples": "recipe"},
@@ -164,6 +164,22 @@ def test_html_needs_nothing_from_elsewhere():
     assert "http" not in html.replace("http-equiv", "")
     assert "@import" not in html
     assert "url(" not in html
+
+
+def test_costs_say_how_near_a_step_came_to_the_limit():
+    """1,000 tokens of a million parameters are 2 GFLOP; of what another engine wrote nothing is said."""
+    summary = {"peak_memory_gib": 5.0, "utilisation": 0.3, "machine_gflops": 10.0, "parameters": 1_000_000}
+    trainings = {"M2/dpo": Training(90.0, summary)}
+    counts = {"M2/responses": {"tokens": 1000}, "M2/judgments": {"tokens": 70}, "M2/dpo": {}}
+    states = [{"step": step, "seconds": 2.0, "done": True, "counts": found} for step, found in counts.items()]
+    responses, judgments, dpo = costs(states, trainings, local=True)
+    assert responses.share == pytest.approx(0.1)
+    assert judgments == Cost("M2/judgments", 2.0, 70, None, None)
+    assert dpo == Cost("M2/dpo", 2.0, 90.0, 5.0, 0.3)
+    assert costs(states, trainings, local=False)[0].share is None
+    old = {"M2/dpo": Training(90.0, {"peak_memory_gib": 5.0})}  # of an older version
+    assert [cost.share for cost in costs(states, old, local=True)] == [None, None, None]
+    assert "25.1 %" in render(page(), "report.html", {})
 
 
 def test_markdown_keeps_a_models_text_inside_its_block():

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from srlm.chat_format import chat_text, load_tokenizer, without_controls
 from srlm.config import LocalEngineSection
+from srlm.devices import device_of, dtype_of
 from srlm.errors import ModelError
 from srlm.memory import give_back_memory
-from srlm.models import Model, device_of, dtype_of, load_weights
+from srlm.models import Model, load_weights
 from srlm.records import Response, ask, content_id
 
 CHUNK = 256

@@ -16,13 +16,14 @@ from transformers import DynamicCache
 
 from srlm.chat_format import chat_text, load_tokenizer, without_controls
 from srlm.config import MOST_ROWS, LocalEngineSection
+from srlm.devices import device_of, dtype_of, free_device_memory
 from srlm.engines.base import Reply, Request, empty_conversation
 from srlm.engines.continuations import split_shared
 from srlm.engines.decoding import Decoder, Job, Room, Row
 from srlm.engines.forward import forward_of
 from srlm.errors import PromptTooLong
 from srlm.memory import give_back_memory
-from srlm.models import Model, device_of, dtype_of, free_device_memory, load_weights
+from srlm.models import Model, load_weights
 from srlm.records import Finish
 
 SHARE_OF_MEMORY = 0.5

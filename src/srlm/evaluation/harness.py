@@ -58,7 +58,7 @@ def main() -> None:
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    from srlm.models import device_of
+    from srlm.devices import device_of
 
     found = simple_evaluate(
         model="hf",

@@ -11,7 +11,7 @@ from srlm.config import flatten
 from srlm.evaluation.suites.tables import saved_figures, suite_table
 from srlm.monitors.monitor import watched
 from srlm.monitors.signals import Signal
-from srlm.report.costs import Cost, costs
+from srlm.report.costs import Cost, Training, costs
 from srlm.report.evidence import evidence
 from srlm.report.lineage import Link, lineage
 from srlm.report.samples import Sample, changes, samples
@@ -60,9 +60,9 @@ class TrainingRow:
     log: list[dict[str, float]]
 
     @property
-    def cost(self) -> tuple[float, float]:
-        """Tokens of all steps, and GiB of the process."""
-        return sum(line["tokens"] for line in self.log), self.summary["peak_memory_gib"]
+    def cost(self) -> Training:
+        """What it cost, with the tokens of all its steps."""
+        return Training(sum(line["tokens"] for line in self.log), self.summary)
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,11 @@ def collect(folder: Path) -> Page:
         trainings=trainings,
         grades={name: _grades(folder / name) for name in rounds},
         samples=[*changes(folder, "M1", compared), *samples(folder, rounds, _digests(done, rounds))],
-        costs=costs(states, {row.step: row.cost for row in trainings}),
+        costs=costs(
+            states,
+            {row.step: row.cost for row in trainings},
+            local=saved["config"]["engine"]["kind"] == "local",
+        ),
         machine=_json(folder / "run.json"),
         config=flatten(saved["config"]),
         origins=saved["origins"],

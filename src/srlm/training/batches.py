@@ -53,6 +53,11 @@ class Batch:
         """Tokens of all sequences."""
         return int(self.mask.sum())
 
+    @property
+    def num_distinct(self) -> int:
+        """Tokens that the model has to see: here all, for nothing is shared."""
+        return self.num_tokens
+
     def inputs(self) -> dict[str, Any]:
         """What the model is called with."""
         return {"input_ids": self.ids, "attention_mask": self.mask}

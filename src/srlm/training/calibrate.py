@@ -7,9 +7,10 @@ from pathlib import Path
 
 from srlm.chat_format import load_tokenizer
 from srlm.config import LocalEngineSection, SftSection
+from srlm.devices import device_of, dtype_of
 from srlm.engines.base import Request
 from srlm.engines.local import LocalEngine
-from srlm.models import Model, device_of, dtype_of
+from srlm.models import Model
 from srlm.records import ask
 from srlm.training.batches import collate, encode
 from srlm.training.policy import answer_logprobs, load_policy

@@ -30,12 +30,13 @@ class TokenPair(NamedTuple):
 
 class PairLogprobs(NamedTuple):
     """Of the chosen and the rejected answers, [pairs, 2]: summed log-probabilities, those that the loss
-    weighs, and target tokens; and all tokens seen."""
+    weighs, and target tokens; and tokens of all answers and prompts, all and distinct ones."""
 
     summed: Tensor
     weighed: Tensor
     lengths: Tensor
     num_tokens: int
+    num_distinct: int
 
 
 def pair_logprobs(
@@ -59,7 +60,13 @@ def pair_logprobs(
     def summed(each: Tensor) -> Tensor:
         return by_pair(sum_by_sequence(each, batch.owners, len(sequences)))
 
-    return PairLogprobs(summed(logprobs), summed(logprobs * weights), by_pair(lengths), batch.num_tokens)
+    return PairLogprobs(
+        summed(logprobs),
+        summed(logprobs * weights),
+        by_pair(lengths),
+        batch.num_tokens,
+        batch.num_distinct,
+    )
 
 
 @torch.no_grad()
@@ -109,7 +116,12 @@ def dpo_micro_loss(
                 sums[f"{name}_reward"] = rewards[:, place]
                 sums[f"{name}_length"] = said.lengths[:, place].float()
             metrics = {name: float(value.detach().sum()) / len(batch) for name, value in sums.items()}
-            return losses.sum() / len(batch), metrics | {"tokens": float(said.num_tokens)}
+            counts = {
+                "target_tokens": float(said.lengths.sum()),
+                "tokens": float(said.num_tokens),
+                "distinct_tokens": float(said.num_distinct),
+            }
+            return losses.sum() / len(batch), metrics | counts
 
         return share
 

@@ -12,9 +12,9 @@ from transformers.utils import logging
 
 from srlm.chat_format import load_tokenizer
 from srlm.config import TrainingSection
+from srlm.devices import device_of, dtype_of
 from srlm.errors import TrainingError
 from srlm.memory import peak_memory_gib
-from srlm.models import device_of, dtype_of
 from srlm.records import Example, Pair
 from srlm.store.files import publish_folder, write_atomically
 from srlm.store.jsonl import read_records
@@ -26,6 +26,7 @@ from srlm.training.rows import batch_of, split
 from srlm.training.runner import TrainJob
 from srlm.training.sft import sft_micro_loss
 from srlm.training.trainer import LoopTrainer, Report, StopAt, checkpoint_to_resume
+from srlm.training.utilisation import utilisation
 
 
 def train_job(job: TrainJob, report: Report) -> None:
@@ -58,6 +59,7 @@ def train_job(job: TrainJob, report: Report) -> None:
         "heldout_loss_before": before,
         "heldout_loss": _heldout_loss(job, section, model, tokenizer),
         "peak_memory_gib": peak_memory_gib(),
+        **utilisation(job.folder / "log.jsonl", model, section.precision, adapters=bool(section.lora)),
     }
     write_atomically(job.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     _save(job, model, tokenizer)

@@ -71,6 +71,11 @@ class FlatBatch:
     rows: Rows
     num_tokens: int
 
+    @property
+    def num_distinct(self) -> int:
+        """Tokens that the model has to see: what is shared counts once."""
+        return self.ids.numel()
+
     def to(self, device: torch.device) -> "FlatBatch":
         rows = Rows(self.rows.into.to(device), self.rows.back.to(device), self.rows.groups)
         return FlatBatch(

@@ -34,6 +34,7 @@ def sft_micro_loss(
             return loss, {
                 "target_tokens": float(len(micro.targets)),
                 "tokens": float(micro.num_tokens),
+                "distinct_tokens": float(micro.num_distinct),
                 "answer_length": len(micro.targets) / len(batch),
             }
 

@@ -20,9 +20,9 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers.trainer_utils import rotate_checkpoints
 
 from srlm.config import TrainingSection
+from srlm.devices import device_of
 from srlm.errors import TrainingError
 from srlm.memory import give_back_memory
-from srlm.models import device_of
 from srlm.records import seed_for
 from srlm.store.files import publish_folder, write_atomically
 from srlm.training.tracking import keep_in, trackers

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from srlm.config import Device, HarnessSuite, LocalEngineSection, Precision
+from srlm.devices import device_of, dtype_of
 from srlm.errors import ConfigError, DataError
 from srlm.evaluation.harness import ask_harness
 from srlm.evaluation.intervals import bootstrap
 from srlm.evaluation.multiple_choice import Form, Question, read_questions, write_task
 from srlm.evaluation.suites.asking import Contestant, Place
 from srlm.evaluation.suites.bench import Help
-from srlm.models import Model, device_of, dtype_of
+from srlm.models import Model
 from srlm.records import content_id
 from srlm.seeds.hub import data_file
 
