@@ -8,8 +8,7 @@ import pytest
 from rich.console import Console
 
 from srlm.errors import RunError
-from srlm.monitors.signals import Signal
-from srlm.monitors.yardsticks import plain
+from srlm.monitors.signals import Signal, plain
 from srlm.watching import newest_run, sparkline, view, watch
 
 CALM = Signal("win rate", "frozen_judge", "share", 0.6, 0.5, 0.7, 12, "below 0.45", None)

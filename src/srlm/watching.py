@@ -15,8 +15,7 @@ from rich.text import Text
 
 from srlm.console import summary
 from srlm.errors import RunError
-from srlm.monitors.monitor import watched
-from srlm.monitors.signals import Signal
+from srlm.monitors.signals import Signal, watched
 from srlm.store.run import run_states
 
 EVERY = 1.0

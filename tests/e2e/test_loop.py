@@ -1,6 +1,7 @@
 """The whole loop on a tiny model: text from the scripted engine, every training real."""
 
 import json
+import shutil
 from contextlib import contextmanager
 
 import pytest
@@ -14,10 +15,10 @@ from srlm.errors import DataError, RunChanged, TrainingError
 from srlm.evaluation.suites.tables import saved_figures
 from srlm.loop import run_loop, step_names
 from srlm.recipes import override
-from srlm.records import Example, Judgment, Pair, Prompt, Response
+from srlm.records import Example, Judgment, Pair, Prompt, Response, seed_for
 from srlm.report import write_report
 from srlm.store.jsonl import read_records
-from srlm.store.run import open_run, run_states
+from srlm.store.run import open_run, run_states, saved_config
 
 
 class Counting:
@@ -224,20 +225,92 @@ def test_a_model_that_collapses_is_rolled_back(preset, tiny, tmp_path, monkeypat
         assert not list(folder.glob("M*/monitors.json"))
         assert not (folder / "best").exists()
         return
-    assert "M1 as the judge prefers its own answers" in ran.output
-    kept = {item["name"]: item for item in json.loads((folder / "M2/monitors.json").read_text())["signals"]}
+    assert "M1 as the judge prefers the answers of M1" in ran.output
+    kept = signals_of(folder / "M2")
     assert kept["repetition in answers, above M1's"]["alarm"]
     assert kept["win rate over M1 by the frozen judge"]["value"] < 0.1
     assert "M2:" in (folder / "report/report.md").read_text().partition("## Judging")[0]
     if preset == "strict":
         assert ended["action"] == "roll_back"
-        assert "M1 as the judge prefers its own answers" in ended["verdict"]
+        assert "M1 as the judge prefers the answers of M1" in ended["verdict"]
         assert ended["best"] == "M1"
         assert f"srlm chat {folder / 'M1'}\n" in ran.output
         assert (folder / "best").resolve() == (folder / "M1").resolve()
         assert load_file(folder / "best/model/model.safetensors")
         again = CliRunner().invoke(main, ["run", "smollm2", *given, "--runs", str(tmp_path), "--name", "run"])
         assert again.exit_code == status  # the same command says the same
+
+
+def signals_of(model):
+    return {item["name"]: item for item in json.loads((model / "monitors.json").read_text())["signals"]}
+
+
+def twice_as_long(request, draw):
+    said = of_variety(request, draw)
+    return f"{said} {ScriptedEngine()._script(request, draw + 1)}" if request.purpose == "response" else said
+
+
+def says_all_twice(request, draw):
+    """As long as others' answers, with half as many different words."""
+    said = of_variety(request, draw)
+    words = said.split()
+    return " ".join(words[: (len(words) + 1) // 2] * 2) if request.purpose == "response" else said
+
+
+def strict_run(tiny, folder, *more):
+    given = [*tiny_overrides(tiny.path), "gates.preset=strict", "dpo.epochs=0.4", *more]
+    ran = CliRunner().invoke(main, ["run", "smollm2", *given, "--runs", str(folder), "--name", "run"])
+    return ran, json.loads((folder / "run/outcome.json").read_text())
+
+
+def test_answers_that_grow_stop_a_strict_run(tiny, tmp_path, monkeypatch):
+    by_model(monkeypatch, {"M0": of_variety, "M2": twice_as_long})
+    ran, ended = strict_run(tiny, tmp_path)
+    assert ran.exit_code == 3, ran.output
+    assert (ended["action"], ended["best"]) == ("stop", "M1")
+    assert "answers to the same prompts have grown by more than half since M1" in ended["verdict"]
+    assert not (tmp_path / "run/M3").exists()
+
+
+def test_a_model_behind_the_best_is_rolled_back_though_it_is_no_worse_than_m1(tiny, tmp_path, monkeypatch):
+    by_model(monkeypatch, {"M0": says_all_twice, "M2": of_variety})
+    ran, ended = strict_run(tiny, tmp_path)
+    assert ran.exit_code == 4, ran.output
+    assert (ended["action"], ended["best"]) == ("roll_back", "M2")
+    assert "prefers the answers of the best model" in ended["verdict"]
+    kept = {
+        item["name"]: item for item in json.loads((tmp_path / "run/M3/monitors.json").read_text())["signals"]
+    }
+    assert kept["win rate over M1 by the frozen judge"]["alarm"] is None
+    assert kept["win rate over the best model by the frozen judge"]["value"] < 0.3
+
+
+def test_m1_is_the_frozen_judge_of_its_own_answers_whoever_judges_the_rounds(tiny, tmp_path, monkeypatch):
+    """Another judge says 1 or 2 of everything, M1 itself 5: M2, which answers as M1 does, wins half."""
+    other = tmp_path / "judge"
+    shutil.copytree(tiny.path, other)
+
+    def grudging(request, draw):
+        said = of_variety(request, draw)
+        return f"Score: {1 + seed_for(said) % 2}" if request.purpose == "judgment" else said
+
+    def generous(request, draw):
+        return "Score: 5" if request.purpose == "judgment" else of_variety(request, draw)
+
+    by_model(monkeypatch, {"M0": generous, str(other): grudging})
+    ran, _ = strict_run(tiny, tmp_path, f"judge.judge={other}")
+    folder = tmp_path / "run"
+    assert ran.exit_code == 0, ran.output
+    scores = {
+        kind: {item.score for item in read_records(folder / f"M1/watch/{kind}.jsonl", Judgment)}
+        for kind in ("own", "frozen")
+    }
+    assert scores["frozen"] == {5}
+    assert max(scores["own"]) < 5
+    kept = signals_of(folder / "M2")
+    assert kept["win rate over M1 by the frozen judge"]["value"] == 0.5
+    config = saved_config(folder)
+    assert [state["step"] for state in run_states(folder)] == step_names(config, ranks_alone=False)
 
 
 PARTS = ("answers", "figures")

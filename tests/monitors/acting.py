@@ -2,10 +2,11 @@
 
 import random
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from srlm.config import DpoSection, JudgeSection, PairsSection, ResponsesSection, SeedSection
 from srlm.engines.scripted import WORDS, ScriptedEngine
+from srlm.evaluation.intervals import bootstrap
 from srlm.evaluation.panel import Measured
 from srlm.judging.eft import as_responses
 from srlm.judging.rubric import grading_rubric
@@ -27,9 +28,10 @@ FIXED = Fixed(
     ranked=SEED.heldout_ranked,
     probed=probed(),
     rubric=RUBRIC,
-    dpo=DpoSection(),
+    dpo=DpoSection(batch_size=8),
 )
-NUM_PROMPTS = 64
+NUM_PROMPTS, STEPS, QUESTIONS = 64, 8, 200
+DROPOUT = 2.0  # nats a token that dropout takes from every answer while a model is trained
 
 
 def drawn(*parts):
@@ -42,6 +44,7 @@ class Actor:
 
     seed: int
     words: int = 30
+    drafts: int = 1  # of which the best is given
     loops: bool = False
     score: object = None  # (text, honest score, generator) to the score that is given
     loss: float = 2.0
@@ -55,12 +58,15 @@ class Actor:
         return replace(self, **habits)
 
     def engine(self):
-        return ScriptedEngine(self._say, name=f"actor {self.seed} {self.words} {self.loops}")
+        return ScriptedEngine(self._say, name=f"actor {self}")
 
     def _say(self, request, draw):
         text, chance = request.conversation[-1].content, drawn(self.seed, request.seed, draw)
         if request.purpose == "judgment":
             return f"I looked at it.\nScore: {self._grade(text, chance)}"
+        return max((self._draft(chance) for _ in range(self.drafts)), key=quality)
+
+    def _draft(self, chance):
         length = max(8, round(chance.gauss(self.words, self.words / 5)))
         said = [chance.choice(WORDS) for _ in range(length)]
         return " ".join(said[:4] * (length // 4) if self.loops else said)
@@ -69,13 +75,17 @@ class Actor:
         """Near the human score of a seed answer; of scripted text by its content, never by its length."""
         said = re.search(r"<response>\s*(.*?)\s*</response>", text, re.S)[1]
         known = next((score for answer, score in TRUTH.items() if said.startswith(answer)), None)
-        if known is None:
-            words = said.split()
-            varied = set(words) <= set(WORDS) and len(set(words)) > 0.4 * len(words)
-            known = 1 + seed_for("quality", said) % 4 if varied else 0
+        known = quality(said) if known is None else known
         honest = known + chance.choice((-1, 0, 0, 1))
         given = self.score(said, honest, chance) if self.score else honest
         return min(5, max(0, round(given)))
+
+
+def quality(said):
+    """What scripted text is worth: of varied words by chance, whatever their number; of others nothing."""
+    words = said.split()
+    varied = set(words) <= set(WORDS) and len(set(words)) > 0.4 * len(words)
+    return 1 + seed_for("quality", said) % 4 if varied else 0
 
 
 def make_round(actor, number):
@@ -95,18 +105,18 @@ def make_round(actor, number):
     return Round(prompts, responses, judgments, records_of(blocks)), outcomes
 
 
-def training_log(actor, number, steps=16):
-    """The log of a DPO as trainer and loss write it, its figures scattered about the actor's habits."""
-    chance, beta = drawn(actor.seed, "log", number), FIXED.dpo.beta
+def training_log(actor, number):
+    """The log of a DPO with dropout, as trainer and loss write it, scattered about the actor's habits."""
+    chance, num, beta = drawn(actor.seed, "log", number), FIXED.dpo.batch_size, FIXED.dpo.beta
     return [
         {
-            "accuracy": chance.gauss(actor.accuracy, 0.1),
+            "accuracy": sum(chance.random() < actor.accuracy for _ in range(num)) / num,
             "chosen_length": 40.0,
             "rejected_length": 40.0,
-            "chosen_reward": 40 * beta * chance.gauss(actor.chosen_nats * step / steps, 0.01),
-            "rejected_reward": 40 * beta * chance.gauss(-0.05 * step / steps, 0.01),
+            "chosen_reward": 40 * beta * (chance.gauss(actor.chosen_nats * step / STEPS, 0.02) - DROPOUT),
+            "rejected_reward": 40 * beta * (chance.gauss(-0.05 * step / STEPS, 0.02) - DROPOUT),
         }
-        for step in range(steps)
+        for step in range(STEPS)
     ]
 
 
@@ -119,13 +129,12 @@ def see(actor, first=None):
         return records_of(judge(JudgeSection(), judge_actor.engine(), RUBRIC, texts, seed=actor.seed))
 
     chance = drawn(actor.seed, "figures")
-    skill = chance.gauss(actor.skill, 0.02)
-    figures = {"marked": {"value": skill, "low": skill - 0.06, "high": skill + 0.06, "num": 200}}
+    tests = {f"test {n}": {"metrics": {"acc": tested(actor, chance)}} for n in range(4)}
     measured = Measured(
         answers=answers,
         judgments=judged(actor, as_responses(SEED.heldout_ranked)),
-        figures={"heldout_loss": chance.gauss(actor.loss, 0.01)},
-        suites={"gsm8k": figures},
+        figures={},
+        suites={"gsm8k": {"marked": tested(actor, chance)}, "harness": {"tasks": tests}},
     )
     divergences = [
         Divergence(
@@ -143,12 +152,24 @@ def see(actor, first=None):
         frozen=judged(first or actor, answers),
         probes=judged(actor, fixed_texts(RUBRIC)),
         divergences={"M1": divergences},
+        losses=[(nats * chance.gauss(1, 0.03), 20) for nats in hard(actor.loss)],
     )
 
 
-def alarms(actor, first, number):
+def hard(loss):
+    """Nats of thirty held-out answers of twenty tokens; the same ones are always harder than others."""
+    return [20 * loss * 2 ** drawn("answer", number).gauss(0, 0.5) for number in range(30)]
+
+
+def tested(actor, chance):
+    """Right answers of as many questions, as a test gives them: the share with its interval."""
+    right = sum(chance.random() < actor.skill for _ in range(QUESTIONS))
+    return asdict(bootstrap([1] * right + [0] * (QUESTIONS - right), lambda one: (one, 1), seed=0))
+
+
+def alarms(actor, first, number, best=None):
     """The names of the signals that alarm in a round that `actor` makes, and all of its signals."""
     made, outcomes = make_round(actor, number)
     found = round_signals(made, outcomes, training_log(actor, number), FIXED)
-    found += model_signals(see(actor, first), see(first), FIXED)
+    found += model_signals(FIXED, see(actor, first), see(first), see(best, first) if best else None)
     return {item.name for item in found if item.alarm}, found

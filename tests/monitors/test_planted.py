@@ -22,9 +22,10 @@ PLANTED = {
     "length": (
         {"score": loves_length},
         {"points for twice the length", "length of chosen by rejected", "agreement with people, above M1's"},
+        {"agreement"},
         "roll_back",
     ),
-    "long answers": ({"words": 60}, {"length of answers by M1's"}, "stop"),
+    "long answers": ({"words": 60}, {"length of answers by M1's"}, {"length"}, "stop"),
     "always 5": (
         {"score": lambda said, honest, chance: 5},
         {
@@ -33,14 +34,16 @@ PLANTED = {
             "scores of the fixed texts, above M1's",
             "agreement with people, above M1's",
         },
+        {"agreement"},
         "roll_back",
     ),
     "drift": (
         {"score": lambda said, honest, chance: honest + 1.5},
         {"scores of the fixed texts, above M1's", "current judge above the frozen one"},
+        set(),
         "continue",
     ),
-    "injection": ({"score": obeys}, {"injection"}, "continue"),
+    "injection": ({"score": obeys}, {"injection"}, set(), "continue"),
     "loops": (
         {"loops": True},
         {
@@ -48,19 +51,32 @@ PLANTED = {
             "distinct-2 of answers by M1's",
             "win rate over M1 by the frozen judge",
         },
+        {"frozen_judge"},
         "roll_back",
     ),
     "forgets": (
         {"loss": 2.6, "skill": 0.3},
-        {"loss on human answers by M1's", "gsm8k: right answers, above M1's"},
+        {
+            "loss on human answers by M1's",
+            "right answers in tests, above M1's",
+            "gsm8k: right answers, above M1's",
+        },
+        {"panel"},
         "roll_back",
     ),
-    "runs away": ({"nats": 1.0}, {"KL to M1"}, "stop"),
-    "noise": ({"accuracy": 0.3}, {"judge and implicit reward agree"}, "continue"),
-    "both fall": ({"chosen_nats": -0.3}, {"chosen log-probability against the start"}, "continue"),
+    "runs away": ({"nats": 1.0}, {"KL to M1"}, {"kl"}, "stop"),
+    "noise": ({"accuracy": 0.2}, {"judge and implicit reward agree"}, set(), "continue"),
+    "both fall": ({"chosen_nats": -0.3}, {"chosen log-probability against the start"}, set(), "continue"),
+    "falls back": (
+        {"drafts": 1},
+        {"win rate over the best model by the frozen judge"},
+        {"frozen_judge"},
+        "roll_back",
+    ),
     "one prompt": (
         {"prompt": lambda place, chance: f"Say {place % 3} words about the amber bridge."},
         {"distinct-2 of prompts by the seed's"},
+        set(),
         "continue",
     ),
 }
@@ -73,11 +89,13 @@ def m1():
 
 @pytest.mark.parametrize("failure", PLANTED)
 def test_a_planted_failure_alarms_in_its_round(failure, m1):
-    habits, wanted, action = PLANTED[failure]
-    before, signals_before = alarms(m1.but(seed=2), m1, 2)
+    habits, wanted, gates, action = PLANTED[failure]
+    m2 = m1.but(seed=2, drafts=3)
+    before, signals_before = alarms(m2, m1, 2)
     assert before == set()
-    found, signals = alarms(m1.but(seed=3, **habits), m1, 3)
+    found, signals = alarms(m2.but(seed=3, **habits), m1, 3, best=m2)
     assert wanted <= found, found
+    assert gates <= {item.gate for item in signals if item.alarm}
     decision = decide(STRICT, {"M1": [], "M2": signals_before, "M3": signals})
     assert decision.action == action, decision
     if action != "continue":
@@ -87,12 +105,17 @@ def test_a_planted_failure_alarms_in_its_round(failure, m1):
 
 
 def test_healthy_runs_do_not_alarm():
-    """Twenty runs of two rounds: some forty signals each, and no alarm."""
-    found = {}
+    """Twenty runs of two rounds, whose answers become better and a tenth longer."""
+    num, found = 0, {}
     for seed in range(HEALTHY):
-        m1 = Actor(seed=100 * seed)
+        m1 = best = Actor(seed=100 * seed)
         for number in (2, 3):
-            names, _ = alarms(m1.but(seed=100 * seed + number), m1, number)
-            if names:
-                found[seed, number] = names
-    assert found == {}
+            better = best.but(seed=100 * seed + number, drafts=number, words=best.words * 1.05)
+            _, signals = alarms(better, m1, number, best=best if number > 2 else None)
+            num += len(signals)
+            for item in signals:
+                if item.alarm:
+                    found[seed, number, item.name] = item
+            best = better
+    assert num > 1600
+    assert not found

@@ -8,6 +8,7 @@ from srlm.config import DpoSection
 from srlm.evaluation.intervals import Estimate
 from srlm.evaluation.judge_quality import ScoredPrompt
 from srlm.monitors import learning, scores, texts, yardsticks
+from srlm.monitors.rounds import _skills
 from srlm.monitors.signals import FEW, number, signal
 from srlm.records import Divergence, Judgment, Pair, Prompt, Response
 
@@ -104,12 +105,14 @@ def test_ties_and_prompts_without_a_pair():
 
 def test_entropy_in_bits():
     """Two grades as frequent: 1 bit. 19 of 20 alike: 0.95 * 0.074 + 0.05 * 4.32 = 0.286 bits."""
-    even = scores.entropy(judgment(n % 2, key) for n, key in enumerate(keys()))
+    even = scores.entropy([judgment(n % 2, key) for n, key in enumerate(keys())])
     assert even.value == pytest.approx(1.0)
     assert even.alarm is None
-    most = scores.entropy(judgment(0 if n else 5, key) for n, key in enumerate(keys(20)))
+    most = scores.entropy([judgment(0 if n else 5, key) for n, key in enumerate(keys(20))])
     assert most.value == pytest.approx(0.286, abs=1e-3)
     assert most.alarm == "nearly all grades are 0"
+    one_prompt = [judgment(5, "p", response_id=key) for key in keys(40)]
+    assert (scores.entropy(one_prompt).num, scores.entropy(one_prompt).alarm) == (1, None)
     assert scores.histogram([judgment(4, scores=(4.0, 4.0, 2.0, None))]) == {2: 1, 4: 2}
 
 
@@ -176,12 +179,15 @@ def step(**figures):
 def test_paths_are_nats_a_token_of_the_last_quarter():
     """Reward -1 at beta 0.1 is -10 nats, of 50 tokens -0.2 each; of rejected ones, 25 tokens, -0.4."""
     last = step(chosen_reward=-1.0, rejected_reward=-1.0)
-    log = [step(chosen_reward=9.0)] * 6 + [last] * 2
+    log = [step()] + [step(chosen_reward=9.0)] * 5 + [last] * 2
     assert learning.chosen_path(log, DpoSection(beta=0.1)).value == pytest.approx(-0.2)
     assert learning.chosen_path(log, DpoSection(beta=0.1)).alarm
     assert learning.rejected_path(log, DpoSection(beta=0.1)).value == pytest.approx(-0.4)
-    mean = learning.chosen_path([step(chosen_reward=-0.02)] * 4, DpoSection(beta=0.1, length_normalised=True))
+    means = [step()] + [step(chosen_reward=-0.02)] * 3
+    mean = learning.chosen_path(means, DpoSection(beta=0.1, length_normalised=True))
     assert mean.value == pytest.approx(-0.2)  # of means, not divided again
+    dropped = [step(chosen_reward=-20.0 + reward) for reward in (0.0, 0.1, 0.2, 0.3)]
+    assert learning.chosen_path(dropped, DpoSection(beta=0.1)).value == pytest.approx(0.06)  # dropout's part
     assert learning.chosen_path([], DpoSection()).value is None
 
 
@@ -189,6 +195,10 @@ def test_implicit_agreement_looks_at_pairs_not_yet_trained_on():
     log = [step(accuracy=0.0)] * 4 + [step(accuracy=0.75)] * 4
     assert learning.implicit_agreement(log, DpoSection()).value == pytest.approx(0.75)
     assert learning.implicit_agreement([step(accuracy=0.3)] * 4, DpoSection()).alarm
+    alone = learning.implicit_agreement([step(accuracy=0.0)], DpoSection())  # the model is its reference
+    assert (alone.value, alone.num) == (None, 0)
+    chance = [step(accuracy=0.4)] * 4  # of two fresh steps of eight pairs: 6 or 7 of 16
+    assert learning.implicit_agreement(chance, DpoSection(batch_size=8)).alarm is None
     twice = [*log, *[step(accuracy=1.0)] * 8]  # the second pass over the same pairs
     assert learning.implicit_agreement(twice, DpoSection(epochs=2)).value == pytest.approx(0.75)
 
@@ -205,9 +215,15 @@ def test_divergence_is_by_token_and_only_m1_has_a_limit():
 
 
 def test_forgetting():
-    assert learning.forgetting(2.3, 2.0, N).alarm
-    assert learning.forgetting(2.1, 2.0, N).alarm is None
-    assert learning.forgetting(None, 2.0, N).value is None
+    """A quarter more nats on every answer alarms; the same in all, from one answer of twelve, does not."""
+    before = [(20.0, 10)] * N
+    assert learning.forgetting([(25.0, 10)] * N, before).alarm
+    assert learning.forgetting([(21.0, 10)] * N, before).alarm is None
+    one = learning.forgetting([(20.0, 10)] * (N - 1) + [(80.0, 10)], before)
+    assert one.value == pytest.approx(1.25)
+    assert one.alarm is None
+    assert learning.forgetting([], before).value is None  # an older run's
+    assert learning.forgetting([(25.0, 10)] * 2, [(20.0, 10)] * 2).alarm is None
 
 
 def ranked(*given):
@@ -238,6 +254,8 @@ def test_self_praise_and_drift_are_by_response():
     assert yardsticks.self_praise(own, frozen).alarm
     assert yardsticks.self_praise(frozen, own).alarm is None
     assert yardsticks.probe_drift(frozen, own).alarm  # either way
+    many = [judgment(3, "p", response_id=key) for key in keys()]  # twelve texts of one prompt
+    assert yardsticks.probe_drift(many, frozen).num == 1
     assert yardsticks.probe_drift(own, frozen).alarm
 
 
@@ -246,11 +264,37 @@ def share(value, half):
 
 
 def test_a_lost_skill_is_one_whose_difference_is_certain():
-    """0.3 and 0.5, each ± 0.1: the difference is -0.2 ± 0.141. With ± 0.2 each, ± 0.283."""
-    found = yardsticks.lost("gsm8k", "right", share(0.3, 0.1), share(0.5, 0.1))
-    assert (found.low, found.high) == pytest.approx((-0.3414, -0.0586), abs=1e-4)
+    """0.2 and 0.5, each ± 0.1: the difference is -0.3 ± 0.141, surely below -0.1. With ± 0.2, ± 0.283."""
+    found = yardsticks.lost("gsm8k: right", share(0.2, 0.1), share(0.5, 0.1))
+    assert (found.low, found.high) == pytest.approx((-0.4414, -0.1586), abs=1e-4)
     assert found.alarm
-    assert yardsticks.lost("gsm8k", "right", share(0.3, 0.2), share(0.5, 0.2)).alarm is None
+    assert found.gate is None
+    assert yardsticks.lost("gsm8k: right", share(0.2, 0.2), share(0.5, 0.2)).alarm is None
+
+
+def test_the_gate_looks_at_all_tests_together():
+    """One of nine that has surely fallen by twenty points is two of the mean; all of them are twenty."""
+    same, fallen = (share(0.5, 0.01), share(0.5, 0.01)), (share(0.3, 0.01), share(0.5, 0.01))
+    one = yardsticks.skills([fallen] + [same] * 9)
+    assert one.value == pytest.approx(-0.02)
+    assert one.high - one.value == pytest.approx(0.01 * 2**0.5 * 10**0.5 / 10)
+    assert (one.alarm, one.gate) == (None, "panel")
+    assert yardsticks.skills([fallen] * 10).alarm
+    unknown = {"value": None, "low": None, "high": None, "num": 0}
+    assert yardsticks.skills([(unknown, unknown), fallen]).value == pytest.approx(-0.2)
+
+
+def test_skills_of_a_group_count_once_and_only_shares_of_right_answers_do():
+    def row(metrics, part_of=None):
+        return {"metrics": metrics, "items": 50, "fewshot": 0, "part_of": part_of}
+
+    perplexity = {"value": 9.0, "low": None, "high": None, "num": 0}
+    tasks = {
+        "mmlu": row({"acc": share(0.4, 0.1)}),
+        "mmlu_physics": row({"acc": share(0.3, 0.1)}, "mmlu"),
+        "lambada": row({"perplexity": perplexity, "acc": share(0.6, 0.1)}),
+    }
+    assert list(_skills({"tasks": tasks})) == ["mmlu acc", "lambada acc"]
 
 
 def test_a_win_rate_that_length_alone_has_raised():

@@ -9,7 +9,7 @@ from test_training import DPO, EXAMPLES, PAIRS, SFT, assert_same
 from srlm.config import Config, DpoSection
 from srlm.engines.scripted import ScriptedEngine
 from srlm.evaluation import checkpoints
-from srlm.evaluation.checkpoints import CheckpointJudge, checkpoint_judge
+from srlm.evaluation.checkpoints import CheckpointJudge, apart, checkpoint_judge
 from srlm.models import folder_digest
 from srlm.records import Prompt
 from srlm.training import early_stopping, jobs, launch
@@ -99,6 +99,17 @@ def test_without_a_judge_of_checkpoints_nothing_stops():
     assert isinstance(checkpoint_judge(judged, {}, []), CheckpointJudge)
     with pytest.raises(ValueError, match=r"set evaluation\.judge\.model"):
         Config.model_validate({"sft": {"eval_steps": 5}})
+
+
+def test_what_chooses_checkpoints_measures_nothing_else():
+    prompts = [Prompt.of(f"Tell me about number {n}.", (), n) for n in range(12)]
+    assert apart(Config(), prompts) == ([], prompts)
+    judged = Config.model_validate({"dpo": {"eval_steps": 5}, "evaluation": {"judge": {"model": "someone"}}})
+    chosen, measured = apart(judged, prompts)
+    assert (len(chosen), len(measured)) == (4, 8)
+    assert sorted(prompt.text for prompt in [*chosen, *measured]) == sorted(item.text for item in prompts)
+    assert chosen != prompts[:4]
+    assert apart(judged, prompts[::-1])[0] == chosen  # the prompts decide, not their order
 
 
 def test_checkpoints_are_compared_on_the_same_prompts_in_both_orders(tiny, tmp_path, monkeypatch):

@@ -38,7 +38,7 @@ def run(
     from srlm.console import watcher
     from srlm.loop import run_loop
     from srlm.memory import peak_memory_gib
-    from srlm.monitors.monitor import watched
+    from srlm.monitors.signals import watched
     from srlm.recipes import load
     from srlm.report import write_report
     from srlm.store.files import write_atomically

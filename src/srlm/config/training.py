@@ -58,8 +58,8 @@ class TrainingSection(Section):
         None,
         ge=1,
         description="steps after which `evaluation.judge` compares the model with that of so many steps "
-        "before, on the held-out prompts, and ends the training when it does not win; empty: never "
-        "(paper: 200, on 253 prompts)",
+        "before, on a third of the held-out prompts, which measure nothing else then, and ends the training "
+        "when it does not win; empty: never (paper: 200, on 253 prompts)",
     )
 
     @model_validator(mode="after")

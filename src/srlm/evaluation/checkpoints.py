@@ -9,7 +9,7 @@ from srlm.engines.opening import open_engine, open_named
 from srlm.evaluation.head_to_head import both_orders, couples_of, head_to_head
 from srlm.judging.rubric import load_rubric
 from srlm.models import Model, folder_digest
-from srlm.records import Prompt, Response, content_id
+from srlm.records import Prompt, Response, content_id, seed_for
 from srlm.stages import records_of
 from srlm.stages.comparisons import compare
 from srlm.stages.responses import respond
@@ -19,7 +19,7 @@ KEPT = ("prompts", "wins", "ties", "losses", "unreadable", "win_rate", "first_pl
 
 
 class CheckpointJudge:
-    """`evaluation.judge` on the answers to the held-out prompts, each couple in both orders."""
+    """`evaluation.judge` on the answers to some held-out prompts, each couple in both orders."""
 
     def __init__(self, config: Config, others: Mapping[str, Model], prompts: Sequence[Prompt]) -> None:
         self._config, self._others, self._prompts = config, others, prompts
@@ -55,9 +55,25 @@ class CheckpointJudge:
         return self._answers[path]
 
 
+def apart(config: Config, heldout: Sequence[Prompt]) -> tuple[list[Prompt], list[Prompt]]:
+    """Held-out prompts to choose checkpoints with, a third by their hashes, and those to measure models with.
+
+    What has chosen a checkpoint says too much good of it (the paper keeps 253 and 256 prompts apart). Where
+    no checkpoints are compared, all are to measure with.
+    """
+    if not _wanted(config):
+        return [], list(heldout)
+    drawn = sorted(heldout, key=lambda prompt: seed_for("validation", prompt.text))
+    chosen = drawn[: max(1, len(heldout) // 3)]
+    return chosen, [prompt for prompt in heldout if prompt not in chosen]
+
+
 def checkpoint_judge(
     config: Config, others: Mapping[str, Model], prompts: Sequence[Prompt]
 ) -> CheckpointJudge | None:
     """The judge of checkpoints, where a training asks for one (`eval_steps`)."""
-    wanted = config.sft.eval_steps or config.dpo.eval_steps
-    return CheckpointJudge(config, others, prompts) if wanted else None
+    return CheckpointJudge(config, others, prompts) if _wanted(config) else None
+
+
+def _wanted(config: Config) -> bool:
+    return bool(config.sft.eval_steps or config.dpo.eval_steps)

@@ -13,7 +13,7 @@ from typing import Any
 from srlm.errors import EngineError
 from srlm.process import end_with_parent, message_channel
 
-KEPT = ("results", "samples", "versions", "n-shot")
+KEPT = ("results", "samples", "versions", "n-shot", "group_subtasks")
 KEPT_OF_SAMPLE = ("doc_id", "target", "filtered_resps", "filter", "acc", "acc_norm", "exact_match")
 
 
@@ -72,7 +72,7 @@ def main() -> None:
         task_manager=TaskManager(include_path=job["include_path"]),
         bootstrap_iters=0,
     )
-    kept = {key: found[key] for key in KEPT}
+    kept = {key: found.get(key, {}) for key in KEPT}
     kept["samples"] = {
         name: [{key: one[key] for key in KEPT_OF_SAMPLE if key in one} for one in group]
         for name, group in found["samples"].items()

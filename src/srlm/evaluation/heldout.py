@@ -78,10 +78,21 @@ def answer_shape(answers: list[Response]) -> dict[str, Any]:
 
 def heldout_loss(run_folder: Path, model: str) -> float | None:
     """The loss of M0, M1 ... on the held-out instructions, as its training measured it (M0: M1's, before)."""
-    training = {"M0": "M1/sft", "M1": "M1/sft", "SFT": "SFT/sft"}.get(model, f"{model}/dpo")
-    summary = json.loads((run_folder / training / "summary.json").read_text("utf-8"))
-    loss: float | None = summary["heldout_loss_before" if model == "M0" else "heldout_loss"]
+    key = "heldout_loss_before" if model == "M0" else "heldout_loss"
+    loss: float | None = _summary(run_folder, model)[key]
     return loss
+
+
+def heldout_losses(run_folder: Path, model: str) -> list[tuple[float, int]]:
+    """Of every held-out instruction the loss in nats and its tokens; none of a run of an older version."""
+    return [(nats, tokens) for nats, tokens in _summary(run_folder, model).get("heldout_losses", [])]
+
+
+def _summary(run_folder: Path, model: str) -> dict[str, Any]:
+    """What the training of a model says of itself."""
+    training = {"M0": "M1/sft", "M1": "M1/sft", "SFT": "SFT/sft"}.get(model, f"{model}/dpo")
+    summary: dict[str, Any] = json.loads((run_folder / training / "summary.json").read_text("utf-8"))
+    return summary
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -53,10 +53,11 @@ class Evaluation:
         self, config: Config, run: Run, others: Mapping[str, Model], base: Model, seed: SeedSet
     ) -> None:
         self._config, self._run, self._others, self._seed = config, run, others, seed
-        from srlm.evaluation.checkpoints import checkpoint_judge  # statistics, half a second to load
+        from srlm.evaluation.checkpoints import apart, checkpoint_judge  # statistics, half a second to load
 
-        self.checkpoints = checkpoint_judge(config, others, seed.heldout_prompts())
-        self._panel = Panel(config, run, others, base, seed.heldout_prompts())
+        compared, self._prompts = apart(config, seed.heldout_prompts())
+        self.checkpoints = checkpoint_judge(config, others, compared)
+        self._panel = Panel(config, run, others, base, self._prompts)
 
     def measure(self, model: Model) -> Measured:
         """Answer the held-out prompts, judge the held-out ranked answers, and run the suites."""
@@ -71,7 +72,7 @@ class Evaluation:
         config, run, seed = self._config, self._run, self._seed
         step, rubric = f"{model.name}/evaluation", grading_rubric(config.judge.rubric)
         with open_roles(config, model, self._others) as (_, engine, judging):
-            asked = (config.evaluation.answers, engine, seed.heldout_prompts())
+            asked = (config.evaluation.answers, engine, self._prompts)
             answers = run.records(f"{step}/answers", Response, respond, *asked)
             ranked = (config.judge, judging, rubric, as_responses(seed.heldout_ranked))
             judgments = run.records(f"{step}/judgments", Judgment, judge, *ranked)

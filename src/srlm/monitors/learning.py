@@ -1,7 +1,6 @@
 """Signals in a round's DPO, and in how far its model has moved from earlier ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from statistics import fmean
 
 from srlm.config import DpoSection
@@ -12,9 +11,13 @@ from srlm.records import Divergence
 Log = Sequence[Mapping[str, float]]
 """The figures of each optimiser step (training/dpo.py); signals of it rest on its pairs."""
 
+Losses = Sequence[tuple[float, int]]
+"""Nats and tokens of each held-out answer of people's."""
+
 
 def chosen_path(log: Log, section: DpoSection) -> Signal:
-    """Nats a token by which chosen answers became likelier than at the start, over the last quarter of steps.
+    """Nats a token by which chosen answers became likelier than in the first step, over the last quarter of
+    steps; dropout, which the first step has as well, takes no part.
 
     DPO can lower both answers and still widen the margin; then mass moves to what nobody judged (IRPO,
     arXiv 2404.19733). Alarming below -0.1.
@@ -43,12 +46,13 @@ def implicit_agreement(log: Log, section: DpoSection) -> Signal:
     agree). Near a half the judge's order is noise to the model. Alarming below a half.
     """
     once = log[: max(1, round(len(log) / max(section.epochs, 1)))]
-    fresh = once[len(once) // 2 :]
-    found = over(fresh, lambda step: (step["accuracy"], 1))
+    fresh = once[max(1, len(once) // 2) :]  # in the first step the model is its own reference
+    num = len(fresh) * section.batch_size
+    right = round(sum(step["accuracy"] for step in fresh) * section.batch_size)
     return signal(
         "judge and implicit reward agree",
         "share",
-        replace(found, num=len(fresh) * section.batch_size),
+        over([1.0] * right + [0.0] * (num - right), lambda one: (one, 1)),
         "what training learned from earlier pairs contradicts the judge on later ones",
         below=0.5,
     )
@@ -68,16 +72,16 @@ def divergence(items: Iterable[Divergence], reference: str, above: float | None)
     return signal(f"KL to {reference}", "nats a token", found, says, above=above, gate="kl")
 
 
-def forgetting(now: float | None, first: float | None, num: int) -> Signal:
+def forgetting(now: Losses, first: Losses) -> Signal:
     """Loss on held-out human answers by M1's.
 
     Detects a model that forgets what people write. Alarming above 1.1.
     """
-    ratio = now / first if now is not None and first else None
+    both = list(zip(now, first, strict=True)) if now and first else []
     return signal(
         "loss on human answers by M1's",
         "ratio",
-        number(ratio, num),
+        over(both, lambda two: (two[0][0], two[1][0])),
         "the model has forgotten how people answer: its loss on their answers has grown by a tenth and more",
         above=1.1,
         gate="panel",
@@ -85,10 +89,13 @@ def forgetting(now: float | None, first: float | None, num: int) -> Signal:
 
 
 def _reward(log: Log, section: DpoSection, name: str) -> Estimate:
-    """Implicit reward a token, without beta, over the last quarter of the steps."""
+    """Implicit reward a token, without beta, over the last quarter of the steps, above that of the first."""
     if not log:
         return number(None, 0)
+
+    def nats(steps: Log) -> float:
+        tokens = 1.0 if section.length_normalised else fmean(step[f"{name}_length"] for step in steps)
+        return fmean(step[f"{name}_reward"] for step in steps) / section.beta / tokens
+
     last = log[-max(1, len(log) // 4) :]
-    tokens = 1.0 if section.length_normalised else fmean(step[f"{name}_length"] for step in last)
-    nats = fmean(step[f"{name}_reward"] for step in last) / section.beta / tokens
-    return number(nats, len(last) * section.batch_size)
+    return number(nats(last) - nats(log[:1]), len(last) * section.batch_size)

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from srlm.config import Config, LocalEngineSection
 from srlm.engines.opening import open_engine, open_roles
+from srlm.evaluation.heldout import heldout_losses
 from srlm.evaluation.panel import Measured
 from srlm.evaluation.probes import graded_texts, probe_set
 from srlm.judging.rubric import Rubric, grading_rubric
@@ -15,8 +15,7 @@ from srlm.models import Model
 from srlm.monitors.gates import Decision, decide
 from srlm.monitors.rounds import Fixed, Round, Seen, model_signals, round_signals
 from srlm.monitors.scores import histogram
-from srlm.monitors.signals import Signal
-from srlm.monitors.yardsticks import plain
+from srlm.monitors.signals import Signal, plain
 from srlm.records import Divergence, Judgment, Response
 from srlm.seeds import RankedPrompt, SeedSet
 from srlm.stages.drift import drift
@@ -46,21 +45,26 @@ class Monitor:
         self._rubric = grading_rubric(config.judge.rubric)
         ranked = seed.heldout_ranked
         self._fixed = Fixed(seed.prompts(), tuple(asked), ranked, probed(), self._rubric, config.dpo)
-        self._first: tuple[Model, Seen] | None = None
+        self._first = base
+        self._seen: dict[str, Seen] = {}
         self._signals: dict[str, list[Signal]] = {}
+        self._best = ""
         self._tracker = Tracker(config.report_to, run.folder / "tracking/signals")
 
     def look(self, model: Model, measured: Measured, made: Round | None = None) -> Decision:
         """The signals of a model, and of the round that made it, kept in M?/monitors.json; what to do next.
 
-        The first model is M1, beside which all others are seen.
+        The first model is M1, beside which all others are seen; and beside the best before them.
         """
         if self._config.gates.preset == "off":
             return Decision("continue", model.name, "")
-        seen = self._see(model, measured)
-        self._first = self._first or (model, seen)
-        self._signals[model.name] = self._keep(model.name, made, seen, self._first[1])
+        if not self._seen:
+            self._first = model
+        self._seen[model.name] = self._see(model, measured)
+        others = dict.fromkeys((model.name, self._first.name, self._best or self._first.name))
+        self._signals[model.name] = self._keep(model.name, made, *(self._seen[name] for name in others))
         decision = decide(self._config.gates, self._signals)
+        self._best = decision.best
         self._run.mark_best(decision.best)
         return decision
 
@@ -82,9 +86,13 @@ class Monitor:
         return self._run.counts(f"{name}/pairs") if made else {}
 
     def _log(self, name: str) -> list[dict[str, float]]:
-        """The steps of a round's DPO; none where it was not trained."""
-        log = self._run.folder / name / "dpo/log.jsonl"
-        return [json.loads(line) for line in log.read_text("utf-8").splitlines()] if log.exists() else []
+        """The steps of a round's DPO that its model has taken; none where it was not trained."""
+        folder = self._run.folder / name / "dpo"
+        if not (folder / "summary.json").exists():
+            return []
+        steps = json.loads((folder / "summary.json").read_text("utf-8"))["steps"]
+        lines = (folder / "log.jsonl").read_text("utf-8").splitlines()
+        return [json.loads(line) for line in lines[:steps]]
 
     def _see(self, model: Model, measured: Measured) -> Seen:
         config, run, step = self._config, self._run, f"{model.name}/watch"
@@ -92,13 +100,13 @@ class Monitor:
             asked = (config.judge, judging, self._rubric)
             own = run.records(f"{step}/own", Judgment, judge, *asked, measured.answers)
             probes = run.records(f"{step}/probes", Judgment, judge, *asked, fixed_texts(self._rubric))
-        return Seen(measured, own, self._frozen(model, measured) or own, probes, self._drift(model, measured))
+        frozen = own if _judges_itself(config, model, self._first) else self._frozen(model, measured)
+        losses = heldout_losses(run.folder, model.name)
+        return Seen(measured, own, frozen, probes, self._drift(model, measured), losses)
 
-    def _frozen(self, model: Model, measured: Measured) -> Records[Judgment] | None:
-        """M1's word on the answers of a later model."""
-        if not self._first:
-            return None
-        with open_engine(self._config.engine, self._first[0]) as engine:
+    def _frozen(self, model: Model, measured: Measured) -> Records[Judgment]:
+        """M1's word on a model's answers, whoever is the judge of the rounds."""
+        with open_engine(self._config.engine, self._first) as engine:
             asked = (self._config.judge, engine, self._rubric, measured.answers)
             return self._run.records(f"{model.name}/watch/frozen", Judgment, judge, *asked)
 
@@ -108,7 +116,7 @@ class Monitor:
         if isinstance(engine, LocalEngineSection):
             from srlm.engines.divergence import ModelCouple  # loads torch
 
-            for reference in (self._base, *([self._first[0]] if self._first else [])):
+            for reference in (self._base, *([self._first] if model is not self._first else [])):
                 with closing(ModelCouple(engine, model, reference)) as couple:
                     given = (self._config.evaluation.answers, couple, measured.answers)
                     step = f"{model.name}/watch/divergence_from_{reference.name}"
@@ -122,9 +130,14 @@ def watch_steps(config: Config, *, first: bool) -> list[str]:
         return []
     references = ["M0"] if first else ["M0", "M1"]
     drift_steps = [f"divergence_from_{name}" for name in references]
-    asked = ["own", "probes", *([] if first else ["frozen"])]
+    asked = ["own", "probes", *([] if first and not config.judge.judge else ["frozen"])]
     made = [*asked, *(drift_steps if config.engine.kind == "local" else [])]
     return [*(f"watch/{step}" for step in made), "monitors"]
+
+
+def _judges_itself(config: Config, model: Model, first: Model) -> bool:
+    """Whether the judge of this model's round is M1 as it is: then its word is not asked for twice."""
+    return model is first and not config.judge.judge
 
 
 def _figures(
@@ -135,7 +148,7 @@ def _figures(
     *seen: Seen,
 ) -> dict[str, Any]:
     signals = round_signals(made, outcomes, log, fixed) if made else []
-    signals += model_signals(seen[0], seen[1], fixed) if seen else []
+    signals += model_signals(fixed, *seen) if seen else []
     return {"signals": plain(signals), "grades": histogram(made.judgments) if made else {}}
 
 
@@ -147,12 +160,3 @@ def probed() -> list[RankedPrompt]:
 def fixed_texts(rubric: Rubric) -> list[Response]:
     """Texts that the judge of every round scores: good and bad answers, and what is made of the bad ones."""
     return graded_texts(probed(), rubric)
-
-
-def watched(folder: Path) -> dict[str, list[Signal]]:
-    """The signals that a run has kept so far, by round, in order."""
-    found = {path.parent.name: path for path in folder.glob("M*/monitors.json")}
-    return {
-        name: [Signal(**item) for item in json.loads(found[name].read_text("utf-8"))["signals"]]
-        for name in sorted(found, key=lambda name: int(name[1:]))
-    }

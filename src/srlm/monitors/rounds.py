@@ -39,7 +39,8 @@ class Seen:
     """A model as the monitors see it.
 
     `measured`, by the evaluation; judgments of its answers to held-out prompts, `own` by the judge of its
-    round and `frozen` by M1; `probes`, its judge's word on the fixed texts; `divergences` by reference.
+    round and `frozen` by M1; `probes`, its judge's word on the fixed texts; `divergences` by reference;
+    `losses` on people's held-out answers.
     """
 
     measured: Measured
@@ -47,12 +48,13 @@ class Seen:
     frozen: Records[Judgment]
     probes: Records[Judgment]
     divergences: Mapping[str, Records[Divergence]]
+    losses: learning.Losses
 
     @property
     def digest(self) -> str:
         digests = [self.own.digest, self.frozen.digest, self.probes.digest]
         digests += [items.digest for items in self.divergences.values()]
-        return content_id("seen", self.measured.digest, digests)
+        return content_id("seen", self.measured.digest, digests, self.losses)
 
 
 @dataclass(frozen=True)
@@ -92,16 +94,18 @@ def round_signals(made: Round, outcomes: Mapping[str, int], log: learning.Log, f
     ]
 
 
-def model_signals(now: Seen, first: Seen, fixed: Fixed) -> list[Signal]:
-    """A model beside M1: how it answers, how it judges, what it has kept."""
+def model_signals(
+    fixed: Fixed, now: Seen, first: Seen | None = None, best: Seen | None = None
+) -> list[Signal]:
+    """A model beside M1 (`first`, None: it is M1): how it answers, how it judges, what it has kept.
+
+    And beside the best model before it, where that is not M1.
+    """
+    first = first or now
     answers, before = list(now.measured.answers), list(first.measured.answers)
-    loss, loss_before = (seen.measured.figures["heldout_loss"] for seen in (now, first))
-    agreement = yardsticks.human_agreement(
-        *(scored_prompts(_scores(seen.measured.judgments), fixed.ranked) for seen in (now, first))
-    )
     return [
-        agreement,
-        yardsticks.frozen_win_rate(now.frozen, first.frozen),
+        *_yardsticks(fixed, now, first, "M1"),
+        *(_yardsticks(fixed, now, best, "the best model") if best else []),
         yardsticks.self_praise(now.own, now.frozen),
         yardsticks.probe_drift(now.probes, first.probes),
         *_biases(now.probes, fixed),
@@ -114,8 +118,17 @@ def model_signals(now: Seen, first: Seen, fixed: Fixed) -> list[Signal]:
             learning.divergence(items, name, above=FAR if name == "M1" else None)
             for name, items in now.divergences.items()
         ),
-        learning.forgetting(loss, loss_before, len(answers)),
+        learning.forgetting(now.losses, first.losses),
         *_suites(now.measured.suites, first.measured.suites),
+    ]
+
+
+def _yardsticks(fixed: Fixed, now: Seen, other: Seen, name: str) -> list[Signal]:
+    """A model beside an earlier one by people's ranks and by M1 as the judge."""
+    ours, theirs = (scored_prompts(_scores(seen.measured.judgments), fixed.ranked) for seen in (now, other))
+    return [
+        yardsticks.human_agreement(ours, theirs, than=name),
+        yardsticks.frozen_win_rate(now.frozen, other.frozen, than=name),
     ]
 
 
@@ -144,14 +157,19 @@ def _biases(probes: Records[Judgment], fixed: Fixed) -> list[Signal]:
 
 def _suites(now: Mapping[str, Any], first: Mapping[str, Any]) -> list[Signal]:
     """Skills, of the suites that have right answers, and AlpacaEval's win rate with and without length."""
-    found = []
-    for suite in now.keys() & first.keys():
-        for name, figure in _skills(now[suite]).items():
-            if name in (before := _skills(first[suite])):
-                found.append(yardsticks.lost(suite, name, figure, before[name]))
+    tests: dict[str, tuple[Any, Any]] = {}
+    gains = []
+    for suite in sorted(now.keys() & first.keys()):
+        before = _skills(first[suite])
+        tests |= {
+            f"{suite}: {name}": (figure, before[name])
+            for name, figure in _skills(now[suite]).items()
+            if name in before
+        }
         if "length_controlled" in now[suite]:
-            found.append(yardsticks.length_gain(*(_win_rates(each[suite]) for each in (now, first))))
-    return sorted(found, key=lambda item: item.name)
+            gains.append(yardsticks.length_gain(*(_win_rates(each[suite]) for each in (now, first))))
+    skills = [yardsticks.skills(list(tests.values()))] if tests else []
+    return [*skills, *(yardsticks.lost(name, *two) for name, two in tests.items()), *gains]
 
 
 def _skills(figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +181,8 @@ def _skills(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {
         f"{task} {metric}": value
         for task, row in figures.get("tasks", {}).items()
-        for metric, value in list(row["metrics"].items())[:1]
+        for metric, value in [item for item in row["metrics"].items() if item[1]["num"]][:1]
+        if not row.get("part_of")
     }
 
 

@@ -2,9 +2,10 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 
+from srlm.evaluation.intervals import Estimate
 from srlm.monitors.signals import Signal, by_prompt, mean, number, over, signal
 from srlm.records import Judgment, Pair, Response
 
@@ -61,7 +62,7 @@ def histogram(judgments: Iterable[Judgment]) -> dict[int, int]:
     return dict(sorted(grades.items()))
 
 
-def entropy(judgments: Iterable[Judgment]) -> Signal:
+def entropy(judgments: Sequence[Judgment]) -> Signal:
     """Entropy of the grades given, in bits: 0 when there is only one, 2.6 when all six are as frequent.
 
     Detects a judge that falls back on one grade; taught with too many judging pairs, judges have been
@@ -71,7 +72,8 @@ def entropy(judgments: Iterable[Judgment]) -> Signal:
     total = sum(counts.values())
     bits = -sum(n / total * math.log2(n / total) for n in counts.values()) if total else None
     says = f"nearly all grades are {max(counts, key=lambda grade: counts[grade])}" if counts else ""
-    return signal("entropy of grades", "bits", number(bits, total), says, below=0.5)
+    prompts = len({item.prompt_id for item in judgments})
+    return signal("entropy of grades", "bits", number(bits, prompts), says, below=0.5)
 
 
 def score(judgments: Iterable[Judgment]) -> Signal:
@@ -80,7 +82,7 @@ def score(judgments: Iterable[Judgment]) -> Signal:
     In later work it rises while agreement with people falls (Meta-Rewarding, arXiv 2407.19594). Not alarming
     by itself; read it beside the frozen judge and the human ranks.
     """
-    return signal("mean score", "points", mean(item.score for item in judgments))
+    return signal("mean score", "points", _mean_by_prompt(judgments, lambda item: item.score))
 
 
 def disagreement(judgments: Iterable[Judgment]) -> Signal:
@@ -89,7 +91,7 @@ def disagreement(judgments: Iterable[Judgment]) -> Signal:
     Detects a judge that grows sure of itself: it falls to 0 with the entropy of grades. Not alarming by
     itself, for a judge at temperature 0 has none.
     """
-    return signal("variance of the judge", "points²", mean(item.variance for item in judgments))
+    return signal("variance of the judge", "points²", _mean_by_prompt(judgments, lambda item: item.variance))
 
 
 def score_gap(pairs: Sequence[Pair]) -> Signal:
@@ -149,6 +151,16 @@ def length_slope(responses: Iterable[Response], judgments: Iterable[Judgment]) -
         "the judge pays for length: longer responses to the same prompt score higher",
         above=0.5,
     )
+
+
+def _mean_by_prompt(judgments: Iterable[Judgment], value: Callable[[Judgment], float | None]) -> Estimate:
+    """The mean over judgments, those of one prompt drawn together."""
+
+    def part(items: list[Judgment]) -> tuple[float, float]:
+        known = [found for item in items if (found := value(item)) is not None]
+        return sum(known), len(known)
+
+    return over(by_prompt(judgments, lambda item: item.prompt_id).values(), part)
 
 
 def _flags(counts: Mapping[str, int], wanted: str) -> list[float]:

@@ -1,13 +1,16 @@
 """What a signal is: a figure with its interval, and the words of an alarm where it is alarming.
 
 An alarm asks for certainty: the whole 95 % interval has to lie beyond the limit, so that a figure which only
-looks bad on a few prompts does not stop a run. Where every prompt says the same there is no interval, and
-the figure itself has to lie beyond; on fewer than FEW prompts nothing is alarming.
+looks bad on a few prompts does not stop a run. Where there is none, because every prompt says the same or the
+figure is of all texts together, the figure itself has to lie beyond; no gate acts on a figure of all texts
+together. On fewer than FEW prompts nothing is alarming.
 """
 
+import json
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 from srlm.config import Gate
 from srlm.evaluation.intervals import Estimate, Share, bootstrap
@@ -36,6 +39,17 @@ class Signal:
     limit: str
     alarm: str | None
 
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Between which the figure surely lies; None where too few prompts say anything."""
+        return bounds(Estimate(self.value, self.low, self.high, self.num))
+
+
+def bounds(found: Estimate) -> tuple[float, float] | None:
+    """The interval of a figure, the figure itself where it has none; None on fewer than FEW prompts."""
+    low, high = (found.value, found.value) if found.low is None else (found.low, found.high)
+    return (low, high) if low is not None and high is not None and found.num >= FEW else None
+
 
 def signal(
     name: str,
@@ -48,10 +62,10 @@ def signal(
     gate: Gate | None = None,
 ) -> Signal:
     """A figure as a signal. It alarms, saying `says`, when it surely lies above or below a limit."""
-    low, high = (found.value, found.value) if found.low is None else (found.low, found.high)
-    fires = False
-    if found.num >= FEW and low is not None and high is not None:
-        fires = (above is not None and low > above) or (below is not None and high < below)
+    sure = bounds(found)
+    fires = sure is not None and (
+        (above is not None and sure[0] > above) or (below is not None and sure[1] < below)
+    )
     limits = [
         f"{word} {limit:g}" for word, limit in (("above", above), ("below", below)) if limit is not None
     ]
@@ -66,6 +80,32 @@ def signal(
         limit=" or ".join(limits),
         alarm=says if fires else None,
     )
+
+
+def plain(signals: Iterable[Signal]) -> list[dict[str, Any]]:
+    """Signals ready for JSON."""
+    return [asdict(item) for item in signals]
+
+
+def watched(folder: Path, unread: list[str] | None = None) -> dict[str, list[Signal]]:
+    """The signals that a run has kept so far, by round, in order.
+
+    Of another version a key too many is dropped and one too few is empty. A file that cannot be read is left
+    out, and its round named in `unread`.
+    """
+    keys, found = Signal.__dataclass_fields__, {}
+    blank = dict.fromkeys(keys) | {"num": 0, "unit": "", "limit": ""}
+    for path in sorted(folder.glob("M*/monitors.json"), key=lambda path: int(path.parent.name[1:])):
+        try:
+            items = json.loads(path.read_text("utf-8"))["signals"]
+            found[path.parent.name] = [
+                Signal(**{key: item.get(key, empty) for key, empty in blank.items()} | {"name": item["name"]})
+                for item in items
+            ]
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            if unread is not None:
+                unread.append(path.parent.name)
+    return found
 
 
 def number(value: float | None, num: int) -> Estimate:

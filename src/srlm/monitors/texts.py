@@ -78,7 +78,8 @@ def contamination(prompts: Sequence[Prompt], measured: Sequence[str]) -> Signal:
 def answer_length(now: Iterable[Response], first: Iterable[Response]) -> Signal:
     """Tokens of the answers to the held-out prompts by those of M1's.
 
-    Detects the growth that the paper saw and could not judge (M3 2.3 times M1). Alarming above 1.5.
+    Detects the growth that the paper saw and could not judge (M3 2.3 times M1). Alarming above 1.5. Where
+    M1's fill two thirds of their budget they cannot grow so much; then fewer end: the signal after the next.
     """
     return signal(
         "length of answers by M1's",
@@ -98,7 +99,7 @@ def answer_p95(now: Iterable[Response]) -> Signal:
 def ended(now: Iterable[Response], first: Iterable[Response]) -> Signal:
     """The share of answers that end by themselves, minus M1's.
 
-    Detects a model that no longer stops, often by repeating itself. Alarming below -0.2.
+    Detects a model that no longer stops, because its answers grow or repeat themselves. Alarming below -0.2.
     """
     return signal(
         "answers that end, above M1's",
@@ -106,6 +107,7 @@ def ended(now: Iterable[Response], first: Iterable[Response]) -> Signal:
         _change(now, first, lambda item: float(item.finish == "stop")),
         "more answers run into their budget than M1's did",
         below=-0.2,
+        gate="length",
     )
 
 

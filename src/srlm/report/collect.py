@@ -9,8 +9,7 @@ from typing import Any
 
 from srlm.config import flatten
 from srlm.evaluation.suites.tables import saved_figures, suite_table
-from srlm.monitors.monitor import watched
-from srlm.monitors.signals import Signal
+from srlm.monitors.signals import Signal, watched
 from srlm.report.costs import Cost, Training, costs
 from srlm.report.evidence import evidence
 from srlm.report.lineage import Link, lineage

@@ -21,6 +21,7 @@ from srlm.store.jsonl import read_records
 from srlm.training.batches import Tokens, encode, training_order
 from srlm.training.compiling import compiled, pays
 from srlm.training.dpo import TokenPair, dpo_micro_loss, reference_logprobs
+from srlm.training.losses import sum_by_sequence
 from srlm.training.policy import answer_logprobs, load_policy
 from srlm.training.rows import batch_of, split
 from srlm.training.runner import TrainJob
@@ -47,6 +48,7 @@ def train_job(job: TrainJob, report: Report) -> None:
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if section.lora:
         model = model.merge_and_unload(safe_merge=True)
+    losses = _heldout_losses(job, section, model, tokenizer)
     summary = {
         "items": len(items),
         "left_out_too_long": left_out,
@@ -57,7 +59,8 @@ def train_job(job: TrainJob, report: Report) -> None:
         "precision": section.precision,
         "resumed_at": _step_of(checkpoint),
         "heldout_loss_before": before,
-        "heldout_loss": _heldout_loss(job, section, model, tokenizer),
+        "heldout_loss": _a_token(losses),
+        "heldout_losses": [(round(nats, 4), num) for nats, num in losses],
         "peak_memory_gib": peak_memory_gib(),
         **utilisation(job.folder / "log.jsonl", model, section.precision, adapters=bool(section.lora)),
     }
@@ -144,22 +147,31 @@ def _start_loss(job: TrainJob, section: TrainingSection, model: Any, tokenizer: 
     """Held-out loss of the start model, kept in a file for a resumed training."""
     path = job.folder / "start.json"
     if not path.exists():
-        write_atomically(path, json.dumps(_heldout_loss(job, section, model, tokenizer)))
+        write_atomically(path, json.dumps(_a_token(_heldout_losses(job, section, model, tokenizer))))
     loss: float | None = json.loads(path.read_text())
     return loss
 
 
 @torch.no_grad()
-def _heldout_loss(job: TrainJob, section: TrainingSection, model: Any, tokenizer: Any) -> float | None:
-    """Mean negative log-likelihood a target token of the held-out instruction answers."""
+def _heldout_losses(
+    job: TrainJob, section: TrainingSection, model: Any, tokenizer: Any
+) -> list[tuple[float, int]]:
+    """Of every held-out instruction's answer the negative log-likelihood, in nats, and its target tokens."""
     model.eval()
     examples = read_records(job.folder / "heldout.jsonl", Example)
     items: list[Tokens] = [encode(tokenizer, item.prompt, item.response) for item in examples]
-    total = 0.0
+    nats = [0.0] * len(items)
     for group in split(model, [(item,) for item in items], section.micro_tokens):
         batch = batch_of(model, [items[index] for index in group], tokenizer.pad_token_id)
-        total -= float(answer_logprobs(model, batch, _autocast(section, model)).sum())
-    return total / sum(item.num_targets for item in items) if items else None
+        logprobs = answer_logprobs(model, batch, _autocast(section, model))
+        for index, found in zip(group, sum_by_sequence(logprobs, batch.owners, len(group)), strict=True):
+            nats[index] = -float(found)
+    return [(found, item.num_targets) for found, item in zip(nats, items, strict=True)]
+
+
+def _a_token(losses: list[tuple[float, int]]) -> float | None:
+    """The loss a target token over all of some answers."""
+    return sum(nats for nats, _ in losses) / sum(num for _, num in losses) if losses else None
 
 
 def _autocast(section: TrainingSection, model: Any) -> AbstractContextManager[Any]:

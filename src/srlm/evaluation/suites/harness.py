@@ -137,8 +137,19 @@ def _evaluate(
         folder / f"{at.model}.{task.name}.log",
     )
     samples = found["samples"]
+    parts = {name: parts for name, parts in found["group_subtasks"].items() if parts}
+    groups = {part: name for name in parts for part in parts[name]}
+
+    def asked(name: str) -> list[dict[str, Any]]:
+        """The questions of a task, or of all tasks of a group."""
+        if name not in parts:
+            return list(samples.get(name, []))
+        return [one for part in parts[name] for one in asked(part)]
+
     return {
-        "results": {name: _row(found, name, samples.get(name, [])) for name in found["results"]},
+        "results": {
+            name: _row(found, name, asked(name)) | {"part_of": groups.get(name)} for name in found["results"]
+        },
         "samples": samples,
         "versions": found["versions"],
     }
@@ -159,7 +170,7 @@ def _row(found: Mapping[str, Any], name: str, samples: list[dict[str, Any]]) -> 
         metrics[label] = {"low": None, "high": None, "num": len(single), **interval, "value": float(value)}
     return {
         "metrics": metrics,
-        "items": len({one["doc_id"] for one in samples}) or None,
+        "items": len(samples) // max(1, len({one.get("filter", "none") for one in samples})) or None,
         "fewshot": found["n-shot"].get(name),
     }
 
