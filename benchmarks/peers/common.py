@@ -1,4 +1,4 @@
-"""What every runner shares: the job, the threads, the model, the last line of output."""
+"""What every runner shares: the job, the threads, the device, the model, the last line of output."""
 
 import json
 import os
@@ -12,26 +12,44 @@ STARTED = time.perf_counter()
 
 
 def read_job() -> dict:
-    """The job, with the thread count set before torch is loaded and no hub to ask."""
+    """The job, with the thread count set before torch is loaded and no hub to ask.
+
+    Ends here where the job wants a device that this environment's torch does not have: a runner never falls
+    back on another.
+    """
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(job["threads"])
     os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     import torch
 
+    if job["device"] == "cuda" and not torch.cuda.is_available():
+        raise SystemExit(
+            "device cuda: this environment's torch finds none; its list pins torch for processors"
+        )
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["settings"].get("seed", 0))
     return job
 
 
-def load(folder: str, dtype: str):
-    """Tokenizer (padding on the left, as generation wants it) and model."""
+def load(job: dict, dtype: str):
+    """Tokenizer (padding on the left, as generation wants it) and model, on the job's device."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    tokenizer = AutoTokenizer.from_pretrained(job["model"], padding_side="left")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer, AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+    model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=dtype)
+    return tokenizer, model.to(job["device"]).eval()
+
+
+def now() -> float:
+    """Seconds of a clock, once the device has done what it was given."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def encode(tokenizer, messages: list[dict]) -> list[int]:
@@ -62,7 +80,7 @@ def report(seconds: float, read: int, written: int, startup: float, packages: li
                 "seconds": seconds,
                 "read": read,
                 "written": written,
-                "peak_gib": round(detail.pop("peak_gib", None) or peak_gib(), 3),
+                "peak_gib": round(peak_gib(), 3),
                 "startup_seconds": startup,
                 "versions": {name: version(name) for name in ["torch", *packages]},
                 "detail": detail,

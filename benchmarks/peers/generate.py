@@ -29,7 +29,8 @@ def generate(
 
     answers: list[list[list[int]]] = [[] for _ in prompts]
     for batch, n in batches(prompts, copies, settings["batch_size"]):
-        padded = tokenizer.pad({"input_ids": [prompts[index] for index in batch]}, return_tensors="pt")
+        rows = {"input_ids": [prompts[index] for index in batch]}
+        padded = tokenizer.pad(rows, return_tensors="pt").to(model.device)
         with torch.inference_mode():
             output = model.generate(
                 **padded,
@@ -56,7 +57,7 @@ def warm_up(model, tokenizer, settings: dict) -> None:
 def main() -> None:
     job = read_job()
     settings = job["settings"]
-    tokenizer, model = load(job["model"], "bfloat16")
+    tokenizer, model = load(job, "bfloat16")
     warm_up(model, tokenizer, settings)
     startup = time.perf_counter() - STARTED
     started = time.perf_counter()

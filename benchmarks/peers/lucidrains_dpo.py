@@ -2,7 +2,7 @@
 
 import time
 
-from common import STARTED, load, read_job, report
+from common import STARTED, load, now, read_job, report
 from lucidrains_sample import bare
 
 PAD = -1
@@ -26,7 +26,7 @@ def main() -> None:
     import torch
     from self_rewarding_lm_pytorch.dpo import DPO, DPOTrainer
 
-    tokenizer, model = load(job["model"], "float32")
+    tokenizer, model = load(job, "float32")
     items = [rows(tokenizer, item) for item in job["items"]]
     width = min(settings["max_length"], max(len(ids) for both, _ in items for ids in both))
     seen: list[int] = []
@@ -46,7 +46,7 @@ def main() -> None:
 
         def update_ema(self) -> None:
             super().update_ema()
-            self.ends.append(time.perf_counter())
+            self.ends.append(now())
 
     dpo = Timed(bare(model, model.config.vocab_size), beta=settings["beta"], pad_id=PAD)
     num_steps = len(items) // settings["batch_size"]
@@ -59,7 +59,7 @@ def main() -> None:
         end_learning_rate=settings["learning_rate"] / 10,
         dropout=0.0,
         train_dataset=Pairs(),
-        accelerate_kwargs={"cpu": True, "mixed_precision": "bf16"},
+        accelerate_kwargs={"cpu": job["device"] == "cpu", "mixed_precision": "bf16"},
     )
     startup = time.perf_counter() - STARTED
     started = time.perf_counter()

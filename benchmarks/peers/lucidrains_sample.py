@@ -33,15 +33,16 @@ def main() -> None:
     import torch
     from self_rewarding_lm_pytorch.sampling_utils import sample, top_p
 
-    tokenizer, model = load(job["model"], "bfloat16")
+    tokenizer, model = load(job, "bfloat16")
     eos, stand_in = tokenizer.eos_token_id, model.config.vocab_size
     net = bare(model, stand_in)
 
     def answers(rows: list[list[int]], max_tokens: int) -> list[list[int]]:
         """New ids of each row; rows of one length, as the function counts the prompt's tokens too."""
+        given = torch.tensor(rows, device=job["device"])
         out = sample(
             net,
-            torch.tensor(rows).masked_fill(torch.tensor(rows) == eos, stand_in),
+            given.masked_fill(given == eos, stand_in),
             len(rows[0]) + max_tokens,
             temperature=settings["temperature"],
             filter_fn=top_p,

@@ -4,7 +4,7 @@ import statistics
 import tempfile
 import time
 
-from common import STARTED, load, read_job, report
+from common import STARTED, load, now, read_job, report
 
 
 def as_chat(prompt: str, answer_name: str, answer: str) -> dict:
@@ -24,10 +24,10 @@ def step_timer():
             self.batches: list[int] = []
 
         def on_step_begin(self, args, state, control, **kwargs):
-            self.started = time.perf_counter()
+            self.started = now()
 
         def on_step_end(self, args, state, control, **kwargs):
-            self.steps.append(time.perf_counter() - self.started)
+            self.steps.append(now() - self.started)
 
         def count(self, collate):
             """The collator, with the real tokens of each batch noted."""
@@ -50,7 +50,7 @@ def settled(steps: list[float], batches: list[int], settings: dict) -> tuple[flo
     return sum(steps[first:]), sum(batches[first * each : len(steps) * each]), len(steps) - first
 
 
-def common_arguments(settings: dict, folder: str) -> dict:
+def common_arguments(settings: dict, device: str, folder: str) -> dict:
     return {
         "output_dir": folder,
         "per_device_train_batch_size": settings["micro"],
@@ -60,7 +60,7 @@ def common_arguments(settings: dict, folder: str) -> dict:
         "max_steps": settings.get("steps", -1),  # -1: the epoch
         "max_length": settings["max_length"],
         "bf16": True,
-        "use_cpu": True,
+        "use_cpu": device == "cpu",
         "gradient_checkpointing": False,
         "torch_compile": settings.get("compile", False),
         "save_strategy": "no",
@@ -96,7 +96,9 @@ def train_dpo(model, tokenizer, items: list[dict], settings: dict) -> dict:
         trainer = Trainer(
             model=model,
             args=DPOConfig(
-                **common_arguments(settings, folder), beta=settings["beta"], precompute_ref_log_probs=True
+                **common_arguments(settings, model.device.type, folder),
+                beta=settings["beta"],
+                precompute_ref_log_probs=True,
             ),
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
@@ -124,7 +126,7 @@ def train_dpo(model, tokenizer, items: list[dict], settings: dict) -> dict:
 
 def main() -> None:
     job = read_job()
-    tokenizer, model = load(job["model"], "float32")
+    tokenizer, model = load(job, "float32")
     startup = time.perf_counter() - STARTED
     done = train_dpo(model, tokenizer, job["items"], job["settings"])
     report(

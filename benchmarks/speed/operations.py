@@ -59,7 +59,7 @@ def plain(*_: Any) -> nullcontext:
 def training(blocks: Callable[..., Any] = plain) -> dict:
     """Forward and backward pass of one micro-batch of the DPO workload."""
     source = resolve(ModelSection())
-    items, tokenizer = workloads(source, 64)["dpo"]["items"], load_tokenizer(source.path)
+    items, tokenizer = workloads(source, 64, "cpu")["dpo"]["items"], load_tokenizer(source.path)
     pairs = [
         TokenPair(*(encode(tokenizer, item["prompt"], item[name]) for name in ("chosen", "rejected")))
         for item in items
@@ -91,7 +91,7 @@ def writing() -> dict:
 def generation(name: str, **settings: int) -> dict:
     """A workload's requests, all of them."""
     source = resolve(ModelSection())
-    engine, job = LocalEngine(LocalEngineSection(device="cpu"), source), workloads(source, 64)[name]
+    engine, job = LocalEngine(LocalEngineSection(device="cpu"), source), workloads(source, 64, "cpu")[name]
     requests = requests_of(job["items"], job["settings"] | settings, "response")
 
     def answer() -> None:

@@ -1,7 +1,6 @@
 """srlm on a job of the peers' form: its last line of output has theirs."""
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -16,6 +15,7 @@ from srlm.config import DpoSection, JudgeSection, LocalEngineSection, ResponsesS
 from srlm.engines.base import Request  # noqa: E402
 from srlm.engines.local import LocalEngine  # noqa: E402
 from srlm.judging.rubric import load_rubric  # noqa: E402
+from srlm.memory import peak_memory_gib  # noqa: E402
 from srlm.models import Model  # noqa: E402
 from srlm.prefixes import prefix_tree  # noqa: E402
 from srlm.records import Example, Message, Pair, Prompt, content_id  # noqa: E402
@@ -46,7 +46,7 @@ def requests_of(items: list[dict], settings: dict, purpose: str) -> list[Request
 
 def opened(job: dict) -> LocalEngine:
     """An engine that has written a few tokens."""
-    engine = LocalEngine(LocalEngineSection(device=DEVICE), Model("M", Path(job["model"]), "speed"))
+    engine = LocalEngine(LocalEngineSection(device=job["device"]), Model("M", Path(job["model"]), "speed"))
     warm = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 4}
     list(
         engine.generate(
@@ -76,10 +76,10 @@ def generation(job: dict) -> dict:
 def training(job: dict) -> dict:
     """The optimiser's steps but the first; beside them the reference's pass."""
     with tempfile.TemporaryDirectory() as temporary:
-        return trained(job["workload"], Path(job["model"]), job["items"], job["settings"], Path(temporary))
+        return trained(job, job["workload"], job["items"], job["settings"], Path(temporary))
 
 
-def trained(kind: str, model: Path, items: list[dict], settings: dict, folder: Path) -> dict:
+def trained(job: dict, kind: str, items: list[dict], settings: dict, folder: Path) -> dict:
     shared = {
         "learning_rate": settings["learning_rate"],
         "min_learning_rate": 0,
@@ -88,8 +88,9 @@ def trained(kind: str, model: Path, items: list[dict], settings: dict, folder: P
         "dropout": 0,
         "compile": settings.get("compile", "auto"),
         "save_steps": 10**6,
-        "device": DEVICE,
+        "device": job["device"],
     }
+    model = Path(job["model"])
     source, places = Model("M", model, "speed"), {"folder": folder, "target": folder / "model"}
     started = time.perf_counter()
     if kind == "dpo":
@@ -181,7 +182,7 @@ def whole_round(job: dict) -> dict:
             [{"prompt": prompt.text, "chosen": texts[0], "rejected": texts[-1]}] if len(texts) > 1 else []
         )
     with tempfile.TemporaryDirectory() as temporary:
-        trained("dpo", Path(job["model"]), pairs[: settings["pairs"]], settings["dpo"], Path(temporary))
+        trained(job, "dpo", pairs[: settings["pairs"]], settings["dpo"], Path(temporary))
     lap("dpo")
     return {
         "seconds": time.perf_counter() - started,
@@ -196,17 +197,13 @@ def whole_round(job: dict) -> dict:
 
 def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
-    if DEVICE == "cpu":
-        torch.set_num_threads(job["threads"])
+    torch.set_num_threads(job["threads"])
     work = {"dpo": training, "sft": training, "round": whole_round}.get(job["workload"], generation)
     found = work(job)
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    if DEVICE == "cuda":
+    if job["device"] == "cuda":  # of this process; one that trains is another
         found["device_gib"] = torch.cuda.max_memory_allocated() / 2**30
-    print(json.dumps(found | {"peak_gib": round(peak / 2**20, 3)}))
+    print(json.dumps(found | {"peak_gib": peak_memory_gib()}))
 
-
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 if __name__ == "__main__":
     main()

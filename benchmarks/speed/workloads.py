@@ -16,8 +16,8 @@ SAMPLING = {"temperature": 0.7, "top_p": 0.9}
 VERDICT = r"(?im)^\W*score\W*:\W*(\d+)"
 
 
-def workloads(model: Model, size: int) -> dict[str, dict]:
-    """Jobs by name; `size` prompts or responses (the targets: 64)."""
+def workloads(model: Model, size: int, device: str) -> dict[str, dict]:
+    """Jobs by name, for "cpu" or "cuda"; `size` prompts or responses (the targets: 64)."""
     seed, rubric = load_seed(SeedSection()), load_rubric("additive")
     prompts = [item.prompt for item in seed.instructions][:size]
     answers = as_responses(seed.ranked)[:size]
@@ -29,7 +29,7 @@ def workloads(model: Model, size: int) -> dict[str, dict]:
     taught = [*seed.instructions, *eft_examples(seed.ranked, rubric)]
     random.Random(3).shuffle(taught)
     dpo = {"batch_size": 8, "micro": 2, "learning_rate": 5e-6, "beta": 0.1, "max_length": 1024}
-    return {
+    jobs = {
         "responses": job(model, [turn(prompt) | {"n": 4} for prompt in prompts], max_tokens=128),
         "judging": job(model, [item | {"n": 3} for item in judged], max_tokens=96),
         "expected": job(
@@ -59,6 +59,7 @@ def workloads(model: Model, size: int) -> dict[str, dict]:
             dpo=dpo,
         ),
     }
+    return {name: each | {"device": device} for name, each in jobs.items()}
 
 
 def turn(content: str) -> dict:

@@ -2,8 +2,13 @@ import math
 
 import pytest
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from srlm.training import losses
+from srlm.training import losses, policy
+from srlm.training.batches import Tokens, collate
 from srlm.training.losses import (
     answer_weights,
     balanced_sft_loss,
@@ -80,6 +85,42 @@ def test_gradients_of_logprobs_are_not_taken_twice():
     found.sum().backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="inplace"):
         found.sum().backward()
+
+
+class Held(TorchDispatchMode):
+    """`most`: the largest number of logits in memory at once; the head and its gradient are none."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.head, self.most, self.living = head, 0, {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        self.living = {ref: num for ref, num in self.living.items() if not ref.expired()}
+        for each in tree_leaves(made):
+            if isinstance(each, torch.Tensor) and each.ndim and each.shape[-1] == len(self.head):
+                storage = each.untyped_storage()
+                if storage.nbytes() != self.head.nbytes:
+                    self.living[StorageWeakRef(storage)] = storage.nbytes() // each.element_size()
+        self.most = max(self.most, sum(self.living.values()))
+        return made
+
+
+@pytest.mark.parametrize("vocabulary", [100, 400])
+def test_memory_of_logits_does_not_grow_with_the_vocabulary(vocabulary, monkeypatch):
+    """120 targets are 12,000 logits and 48,000; 2,000 may stand at once, and a few rows in float32."""
+    monkeypatch.setattr(policy, "HELD", 2_000)
+    monkeypatch.setitem(losses.AT_A_TIME, "cpu", 400)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, tie_word_embeddings=False, **sizes))
+    batch = collate([Tokens(tuple(range(3, 64)), 1), Tokens(tuple(range(4, 65)), 1)], 0)
+    assert len(batch.targets) == 120
+    with Held(model.lm_head.weight) as held:
+        logprobs = policy.answer_logprobs(model, batch)
+        forward = held.most
+        logprobs.sum().backward()
+    assert 2_000 <= forward <= 2_000 + 3 * 400
+    assert held.most <= 2_000 + 3 * 400
 
 
 def test_no_targets_no_logprobs():
