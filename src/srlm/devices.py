@@ -61,7 +61,10 @@ def _seconds(one: "Tensor", other: "Tensor") -> float:
 
 
 def free_device_memory(device: str) -> int:
-    """Bytes that are free for keys and values on a device."""
+    """Bytes that are free for keys and values on a device, those that torch holds in reserve included."""
     import torch
 
-    return int(torch.cuda.mem_get_info()[0]) if device == "cuda" else free_memory()
+    if device == "cpu":
+        return free_memory()
+    reserve = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    return int(torch.cuda.mem_get_info()[0]) + reserve

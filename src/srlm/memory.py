@@ -9,10 +9,18 @@ from pathlib import Path
 
 import psutil
 
+_CGROUPS = Path("/sys/fs/cgroup")
 _LIMITS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    (
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        "total_inactive_file",
+    ),
 )
+"""Of a container, by the second and the first version of control groups: limit, use, and what of it is files
+that were read and can be dropped."""
 
 
 def peak_memory_gib() -> float:
@@ -40,7 +48,16 @@ def give_back_memory() -> None:
 def free_memory() -> int:
     """Bytes that this process may still take: what the machine, or the container's limit, has left."""
     free = psutil.virtual_memory().available
-    for limit, used in _LIMITS:
+    for limit, used, stat, files in _LIMITS:
         with suppress(OSError, ValueError):  # no such limit here, or the word "max"
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+            taken = int((_CGROUPS / used).read_text()) - _counted(_CGROUPS / stat, files)
+            free = min(free, int((_CGROUPS / limit).read_text()) - taken)
     return max(free, 0)
+
+
+def _counted(stat: Path, name: str) -> int:
+    """What a file of lines such as `inactive_file 4096` says of a name; 0 where it does not."""
+    with suppress(OSError):
+        lines = (line.split() for line in stat.read_text().splitlines())
+        return sum(int(number) for found, number in lines if found == name)
+    return 0

@@ -11,6 +11,7 @@ from srlm.engines import forward as forwards
 from srlm.engines.branches import GROWTH, SHARED_AT_LEAST, shared_beginning
 from srlm.engines.forward import Padded, Sharing, forward_of
 from srlm.engines.tree import grow
+from srlm.errors import ModelError
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 GROUPED = {"num_key_value_heads": 2}
@@ -46,6 +47,45 @@ def alone(model, ids):
 )
 def test_whether_a_model_can_share_is_tried(family, way):
     assert type(forward_of(make(family), 0)) is way
+
+
+def test_a_model_that_keeps_its_state_elsewhere_is_an_error_and_not_noise():
+    """Mamba takes `cache_params`: each token after the first would follow from the last one alone."""
+    torch.manual_seed(0)
+    config = transformers.MambaConfig(
+        vocab_size=60,
+        hidden_size=32,
+        num_hidden_layers=2,
+        state_size=8,
+        pad_token_id=0,
+        initializer_range=0.3,
+    )
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    with pytest.raises(ModelError, match="family mamba") as raised:
+        forward_of(model, 0)
+    assert "engine.kind=openai" in raised.value.todo
+
+
+def test_layers_of_states_are_padded():
+    """Lfm2's convolutions: their cache has no batch_select_indices."""
+    torch.manual_seed(0)
+    config = transformers.Lfm2Config(
+        vocab_size=60, pad_token_id=0, layer_types=["conv", "full_attention"], **SIZES | GROUPED
+    )
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    way = forward_of(model, 0)
+    assert type(way) is Padded
+    rows, _ = way.begin([[5, 6, 7, 8], [9, 10]], [1, 2])
+    found = way.step([rows], [[11, 12, 13]])[0]
+    for logits, ids in zip(found, ([5, 6, 7, 8, 11], [9, 10, 12], [9, 10, 13]), strict=True):
+        torch.testing.assert_close(logits, alone(model, ids), atol=1e-4, rtol=1e-4)
+
+
+def test_padded_rows_need_room_for_the_longest_each():
+    """Shared, a prompt is kept once; padded, every sample holds one, as long as the longest."""
+    jobs = [(100, 4, 10), (20, 2, 30)]
+    assert Sharing.room(None, jobs) == 100 + 4 * 10 + 20 + 2 * 30
+    assert Padded.room(None, jobs) == 6 * (100 + 30)
 
 
 @pytest.mark.parametrize("family", ["Llama", "Qwen2", "GPTNeoX", "Gemma2"])

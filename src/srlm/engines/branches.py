@@ -111,19 +111,20 @@ class Wave:
         self._length += 1
 
     def select(self, rows: Tensor) -> None:
-        """Keep the given rows alone."""
-        self._slots = self._slots[rows]
-        used = torch.unique(self._slots // self._width)
+        """Keep the given rows alone; all or nothing, where the memory runs out."""
+        slots = self._slots[rows]
+        used = torch.unique(slots // self._width)
         num = self._own.keys[0].shape[1]
         if 2 * len(used) > num:
+            self._slots = slots
             return
         place = torch.zeros(num, dtype=torch.long, device=rows.device)
         place[used] = torch.arange(len(used), device=rows.device)
         kept = (used[:, None] * self._width + torch.arange(self._width, device=rows.device)).flatten()
-        self._slots = place[self._slots // self._width] * self._width + self._slots % self._width
-        self._own = self._own.select(used)
-        self._keys = [keys[:, kept] for keys in self._keys]
-        self._values = [values[:, kept] for values in self._values]
+        slots = place[slots // self._width] * self._width + slots % self._width
+        own = self._own.select(used)
+        keys, values = ([of_layer[:, kept] for of_layer in held] for held in (self._keys, self._values))
+        self._slots, self._own, self._keys, self._values = slots, own, keys, values
 
     def _spread(self, rows: Tensor) -> Tensor:
         """[rows, key heads, ...] to [key heads, slots, ...], zeros where a slot has no row."""

@@ -1,14 +1,14 @@
 """Continuous batching: finished rows leave, waiting ones enter, no row waits for the longest.
 
 Rows enter in waves, as soon as a quarter of the room is free. What does not fit the memory goes back to the
-queue and the room is halved. A row's draws are its own (`seed_for`): one that begins again writes the same.
+queue, and half as much may be under way from then on. A row's draws are its own (`seed_for`): one that begins
+again writes the same.
 """
 
 import gc
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from srlm.engines.base import Request
 from srlm.engines.continuations import Tokens, looked_at, weigh
-from srlm.engines.forward import Forward, Rows
+from srlm.engines.forward import Forward, Rows, is_out_of_memory
 from srlm.engines.sampling import sample
 from srlm.errors import EngineError
 from srlm.records import seed_for
@@ -40,11 +40,6 @@ class Job:
     def longest(self) -> int:
         """Tokens of the model's context that it may take up."""
         return len(self.ids) + max(self.request.max_tokens, *map(len, self.continuations), 0)
-
-    @property
-    def room(self) -> int:
-        """Tokens that it may come to hold: its prompt once, and every draw's budget."""
-        return len(self.ids) + len(self.draws) * self.request.max_tokens
 
 
 @dataclass
@@ -73,19 +68,50 @@ class Room:
     rows: int
     tokens: int
 
-    def halve(self) -> None:
-        self.rows, self.tokens = max(1, self.rows // 2), max(1, self.tokens // 2)
+    def halve(self, under_way: int) -> None:
+        """Leave half of the rows that were under way when the memory ran out."""
+        self.rows, self.tokens = max(1, min(self.rows, under_way) // 2), max(1, self.tokens // 2)
 
 
 @dataclass
 class _Flight:
-    """Rows that began together: where each stands in `state`, and which of `logits` is its next."""
+    """Rows that began together, and where each stands in `state`.
+
+    logits: after the last token, of which row i takes ``sources[i]``; None once the next tokens are drawn.
+    drawn: of each row the token that it has not been given yet.
+    """
 
     rows: list[Row]
     state: Rows
     places: list[int]
-    logits: Tensor
+    logits: Tensor | None
     sources: list[int]
+    drawn: list[int] = field(default_factory=list)
+
+    def draw(self) -> None:
+        """The next token of each row."""
+        if self.logits is not None:
+            requests, uniforms = [row.job.request for row in self.rows], [row.uniform for row in self.rows]
+            self.drawn = sample(self.logits, self.sources, requests, uniforms)
+            self.logits = None
+
+    def give(self, ends: Callable[[Row], bool]) -> Iterator[Row]:
+        """Every row takes the token that was drawn; those that it ends come back."""
+        drawn, self.drawn = self.drawn, []
+        going = []
+        for index, (row, token) in enumerate(zip(self.rows, drawn, strict=True)):
+            row.tokens.append(token)
+            if ends(row):
+                yield row
+            else:
+                going.append(index)
+        self.rows, self.places = [self.rows[n] for n in going], [self.places[n] for n in going]
+
+    def close_ranks(self) -> None:
+        """Rows that ended leave the state, too, as soon as they are many."""
+        if len(self.rows) <= FULL_ENOUGH * len(self.state):
+            self.state.select(self.places)
+            self.places = list(range(len(self.rows)))
 
 
 class Decoder:
@@ -96,40 +122,82 @@ class Decoder:
         self._flights: list[_Flight] = []
         self._waiting: deque[Job] = deque()
 
-    def run(self, jobs: Sequence[Job], ends: Any) -> Iterator[Row]:
+    def run(self, jobs: Sequence[Job], ends: Callable[[Row], bool]) -> Iterator[Row]:
         """Rows as they end; `ends(row)` says whether one does, after each of its tokens.
 
         Raises EngineError when not even one row fits the memory.
         """
         self._waiting, self._flights = deque(jobs), []
         while self._waiting or self._flights:
-            taken = self._next()
-            try:
-                fresh = [self._begin(taken)] if taken else self._step()
-            except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
-                    raise
+            taken = [] if self._due() else self._next()
+            error = self._turn(taken)
+            if error:
                 self._give_way(taken, error)
-                continue
-            for flight in fresh:
-                yield from self._sample(flight, ends)
-            self._flights = [flight for flight in self._flights if flight.rows]
+            else:
+                yield from self._ended(ends)
+
+    def _turn(self, taken: list[Job]) -> Exception | None:
+        """Begin with what was taken, or draw the tokens that are due, or step; the error if memory ran out.
+
+        What fails can be tried again: each of the three changes its flights when it is done, and not before.
+        Nothing outside this function refers to what it worked on, so that giving way does free memory.
+        """
+        try:
+            for flight in self._flights:
+                flight.close_ranks()
+            if taken:
+                self._flights.append(self._begin(taken))
+            elif self._due():
+                for flight in self._flights:
+                    flight.draw()
+            else:
+                self._step()
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return error.with_traceback(None)  # it holds every frame, and their activations
+        return None
+
+    def _due(self) -> bool:
+        """Whether there are logits from which no token was drawn yet."""
+        return any(flight.logits is not None for flight in self._flights)
+
+    def _ended(self, ends: Callable[[Row], bool]) -> Iterator[Row]:
+        for flight in self._flights:
+            if flight.drawn:
+                yield from flight.give(ends)
+        self._flights = [flight for flight in self._flights if flight.rows]
 
     def _next(self) -> list[Job]:
-        """The jobs that enter now: none while too little room is free."""
+        """The jobs that enter now: none while too little room is free.
+
+        A job enters whole. One that is larger than the whole room enters when nothing else is under way, with
+        as many draws as fit; the others stay in the queue.
+        """
         rows = self._room.rows - sum(len(flight.rows) for flight in self._flights)
-        under_way = {id(row.job): row.job.room for flight in self._flights for row in flight.rows}
-        tokens = self._room.tokens - sum(under_way.values())
         if self._flights and (rows < ENTER_AT * self._room.rows or not self._forward.joins):
             return []
+        under_way = {id(row.job): row.job for flight in self._flights for row in flight.rows}
+        held = [_size(job) for job in under_way.values()]
         taken: list[Job] = []
         while self._waiting:
             job = self._waiting[0]
-            if (taken or self._flights) and (len(job.draws) > rows or job.room > tokens):
+            held.append(_size(job))
+            if len(job.draws) > rows or self._forward.room(held) > self._room.tokens:
                 break
             taken.append(self._waiting.popleft())
-            rows, tokens = rows - len(job.draws), tokens - job.room
-        return taken
+            rows -= len(job.draws)
+        return taken if taken or self._flights else [self._part(self._waiting.popleft())]
+
+    def _part(self, job: Job) -> Job:
+        """As many draws of a job as fit the empty room, one at least; the others go back to the queue."""
+        prompt, num, new = _size(job)
+        num = min(num, self._room.rows)
+        while num > 1 and self._forward.room([(prompt, num, new)]) > self._room.tokens:
+            num -= 1
+        if num < len(job.draws):
+            self._waiting.appendleft(replace(job, draws=job.draws[num:]))
+        return replace(job, draws=job.draws[:num])
 
     def _begin(self, jobs: list[Job]) -> _Flight:
         looked = [looked_at(job.continuations) for job in jobs]
@@ -149,11 +217,9 @@ class Decoder:
             rows += [Row(job, draw, probabilities) for draw in job.draws]
             sources += [place] * len(job.draws)
             place += len(befores)
-        flight = _Flight(rows, state, list(range(len(rows))), logits, sources)
-        self._flights.append(flight)
-        return flight
+        return _Flight(rows, state, list(range(len(rows))), logits, sources)
 
-    def _step(self) -> list[_Flight]:
+    def _step(self) -> None:
         following = []
         for flight in self._flights:
             tokens = [self._pad] * len(flight.state)
@@ -163,53 +229,32 @@ class Decoder:
         logits = self._forward.step([flight.state for flight in self._flights], following)
         for flight, after in zip(self._flights, logits, strict=True):
             flight.logits, flight.sources = after, flight.places
-        return self._flights
 
-    def _sample(self, flight: _Flight, ends: Any) -> Iterator[Row]:
-        requests = [row.job.request for row in flight.rows]
-        tokens = sample(flight.logits, flight.sources, requests, [row.uniform for row in flight.rows])
-        going = []
-        for index, (row, token) in enumerate(zip(flight.rows, tokens, strict=True)):
-            row.tokens.append(token)
-            if ends(row):
-                yield row
-            else:
-                going.append(index)
-        flight.rows, flight.places = [flight.rows[n] for n in going], [flight.places[n] for n in going]
-        if going and len(going) <= FULL_ENOUGH * len(flight.state):
-            flight.state.select(flight.places)
-            flight.places = list(range(len(going)))
-
-    def _give_way(self, taken: list[Job], error: BaseException) -> None:
+    def _give_way(self, taken: list[Job], error: Exception) -> None:
         """Put back what did not fit, or what began last, and halve the room."""
-        back = taken
-        if not taken:
-            unfinished: dict[int, list[Row]] = {}
-            for row in self._flights.pop().rows:
-                unfinished.setdefault(id(row.job), []).append(row)
-            back = [
-                replace(rows[0].job, draws=tuple(row.draw for row in rows)) for rows in unfinished.values()
-            ]
-        num_rows = sum(len(job.draws) for job in back)
-        if not self._flights and num_rows == 1:
+        rows = [row for flight in self._flights for row in flight.rows]
+        num_rows = len(rows) + sum(len(job.draws) for job in taken)
+        back = taken or _as_jobs(self._flights.pop().rows)
+        if not self._flights and self._room.rows == 1:
             raise _does_not_fit(back[0]) from error
-        if len(back) == 1 and num_rows > 1 and not self._flights:
-            job, half = back[0], num_rows // 2
-            back = [replace(job, draws=job.draws[:half]), replace(job, draws=job.draws[half:])]
         self._waiting.extendleft(reversed(back))
-        self._room.rows = min(self._room.rows, max(num_rows, 1))
-        self._room.halve()
+        self._room.halve(num_rows)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    """torch's CPU allocator has no error class of its own."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        word in str(error) for word in words
-    )
+def _size(job: Job) -> tuple[int, int, int]:
+    """A job as tokens of its prompt, samples, new tokens of each (Forward.room)."""
+    return len(job.ids), len(job.draws), job.request.max_tokens
+
+
+def _as_jobs(rows: Sequence[Row]) -> list[Job]:
+    """The jobs of some rows, each with the draws that are among them."""
+    of_job: dict[int, list[Row]] = {}
+    for row in rows:
+        of_job.setdefault(id(row.job), []).append(row)
+    return [replace(rows[0].job, draws=tuple(row.draw for row in rows)) for rows in of_job.values()]
 
 
 def _does_not_fit(job: Job) -> EngineError:

@@ -11,6 +11,7 @@ from transformers.cache_utils import DynamicLayer
 from srlm.engines.attention import use_shared_attention
 from srlm.engines.branches import Wave, Waves, make_wave, shared_beginning
 from srlm.engines.tree import Reading, grow
+from srlm.errors import ModelError
 
 READ_AT_A_TIME = 8192
 """Tokens of prompts that go through the model together; more is no faster and takes more memory."""
@@ -34,6 +35,10 @@ class Forward(Protocol):
 
     joins: bool
 
+    def room(self, jobs: Sequence[tuple[int, int, int]]) -> int:
+        """Tokens that a wave may come to hold; a job as tokens of its prompt, samples, new tokens of each."""
+        ...
+
     def begin(self, prompts: Sequence[list[int]], counts: Sequence[int]) -> tuple[Rows, Tensor]:
         """So many rows of each prompt (0: only read), and the logits after each, [prompts, vocabulary]."""
         ...
@@ -54,8 +59,9 @@ class SharedRows:
 
     def select(self, rows: list[int]) -> None:
         chosen = torch.tensor(rows, device=self.positions.device)
+        positions = self.positions[chosen]
         self.wave.select(chosen)
-        self.positions = self.positions[chosen]
+        self.positions = positions
 
 
 class Sharing:
@@ -67,6 +73,9 @@ class Sharing:
         self._model = model
         self._num_layers = len(DynamicCache(config=model.config).layers)
         self._seen = SEEN.to(model.device)
+
+    def room(self, jobs: Sequence[tuple[int, int, int]]) -> int:
+        return sum(prompt + samples * new for prompt, samples, new in jobs)
 
     @torch.inference_mode()
     def begin(self, prompts: Sequence[list[int]], counts: Sequence[int]) -> tuple[SharedRows, Tensor]:
@@ -124,7 +133,7 @@ class PaddedRows:
 
     def select(self, rows: list[int]) -> None:
         chosen = torch.tensor(rows, device=self.mask.device)
-        self.cache.batch_select_indices(chosen)
+        self.cache.reorder_cache(chosen)  # unlike batch_select_indices, for layers of states, too
         self.mask, self.positions = self.mask[chosen], self.positions[chosen]
 
 
@@ -135,6 +144,10 @@ class Padded:
 
     def __init__(self, model: Any, pad: int) -> None:
         self._model, self._pad = model, pad
+
+    def room(self, jobs: Sequence[tuple[int, int, int]]) -> int:
+        longest = max(prompt for prompt, _, _ in jobs) + max(new for _, _, new in jobs)
+        return longest * sum(samples for _, samples, _ in jobs)
 
     @torch.inference_mode()
     def begin(self, prompts: Sequence[list[int]], counts: Sequence[int]) -> tuple[PaddedRows, Tensor]:
@@ -175,24 +188,58 @@ class Padded:
 
 
 def forward_of(model: Any, pad: int) -> Forward:
-    """Sharing where the model does the same with it, tried on short prompts; Padded where not."""
+    """Sharing where the model does the same with it, tried on short prompts; Padded where not.
+
+    Raises ModelError where the model goes on differently with a cache than without one.
+    """
     plain = all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
-    if plain and use_shared_attention(model) and _agree(Sharing(model), Padded(model, pad)):
+    if plain and use_shared_attention(model) and _agrees(Sharing(model), model):
         return Sharing(model)
-    return Padded(model, pad)
+    padded = Padded(model, pad)
+    if not _agrees(padded, model):
+        raise ModelError(
+            f"a model of the family {model.config.model_type}",
+            "it writes other text with the cache that it is given than without one, for it keeps its state "
+            "in a way of its own",
+            "take a model whose attention transformers' DynamicCache serves, or have a server run it "
+            "(engine.kind=openai)",
+        )
+    return padded
 
 
-def _agree(one: Forward, other: Forward) -> bool:
-    prompts, counts, following = [[5, 6, 7], [5, 6, 8, 9], [5, 6, 8]], [1, 2, 0], [[9, 4, 3]]
-    found = []
+PROBES, PROBE_COUNTS = ([5, 6, 7], [5, 6, 8, 9], [5, 6, 8]), (1, 2, 0)
+PROBE_NEXT = [9, 4, 3]
+"""Prompts, samples of each, and what these go on with, on which a way to run a model is tried."""
+
+
+@torch.inference_mode()
+def _agrees(way: Forward, model: Any) -> bool:
+    """Whether a way gives the logits of the model without any cache."""
+    owners = [prompt for prompt, count in zip(PROBES, PROBE_COUNTS, strict=True) for _ in range(count)]
+    whole = [*PROBES, *([*owner, token] for owner, token in zip(owners, PROBE_NEXT, strict=True))]
+    wanted = torch.stack(
+        [
+            model(torch.tensor([ids], device=model.device), use_cache=False).logits[0, -1].float()
+            for ids in whole
+        ]
+    )
     try:
-        for way in (one, other):
-            rows, after = way.begin(prompts, counts)
-            found.append(torch.cat([after, *way.step([rows], following)]).float())
-    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):  # a cache that it does not know
-        return False
+        rows, after = way.begin(PROBES, PROBE_COUNTS)
+        found = torch.cat([after, *way.step([rows], [PROBE_NEXT])]).float()
+    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if is_out_of_memory(error):
+            raise
+        return False  # a cache that it does not know
     # Rounding differs; a token that a row should not have seen is further off.
-    return bool((found[0] - found[1]).abs().mean() < 0.05 * found[1].std())
+    return bool((found - wanted).abs().mean() < 0.05 * wanted.std())
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """torch's CPU allocator has no error class of its own."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        word in str(error) for word in words
+    )
 
 
 def _chunks(lengths: Sequence[int]) -> list[list[int]]:

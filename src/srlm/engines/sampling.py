@@ -1,7 +1,7 @@
 """Draw tokens by temperature and top-p from given uniform numbers, exactly and without a full sort.
 
 The nucleus is found among the 64 likeliest tokens, and by a full sort only for rows where they do not
-reach top-p, so the distribution is exact.
+reach top-p, so the distribution is exact. At top-p 1 every token is in it, and their order does not matter.
 """
 
 from collections.abc import Sequence
@@ -49,11 +49,15 @@ def _sample(logits: Tensor, requests: Sequence[Request], uniforms: Sequence[floa
             "its logits are not numbers, so its weights are broken",
             "look at the log.jsonl of the training that made it, lower its learning_rate and use --redo",
         )
-    chosen, reached = _invert((values - values[:, :1]).exp() / total, tokens, top_p, uniforms)
-    for row in (~reached).nonzero()[:, 0].tolist():
-        one = slice(row, row + 1)
-        sorted_weights, tokens_of_row = weights[one].sort(descending=True, dim=-1)
-        chosen[one], _ = _invert(sorted_weights / total[one], tokens_of_row, top_p[one], uniforms[one])
+    aims = torch.tensor(uniforms, dtype=torch.float64, device=device)
+    chosen, reached = _nucleus((values - values[:, :1]).exp() / total, tokens, top_p, aims)
+    whole = top_p >= 1
+    if whole.any():
+        chosen[whole] = _invert(weights[whole], aims[whole])
+    rest = ~(reached | whole)
+    if rest.any():
+        ordered, tokens = weights[rest].sort(descending=True, dim=-1)
+        chosen[rest], _ = _nucleus(ordered / total[rest], tokens, top_p[rest], aims[rest])
     greedy = torch.tensor([request.temperature == 0 for request in requests], device=device)
     if greedy.any():  # of equals the first, as transformers takes it
         chosen = torch.where(greedy, scaled.argmax(-1), chosen)
@@ -79,14 +83,18 @@ def likeliest(logits: Tensor) -> tuple[Tensor, Tensor]:
     return values, places.gather(1, found)
 
 
-def _invert(
-    probabilities: Tensor, tokens: Tensor, top_p: Tensor, uniforms: Sequence[float]
-) -> tuple[Tensor, Tensor]:
-    """Tokens by inverse CDF over the nucleus of sorted [rows, k]; and where k reached top-p."""
+def _nucleus(probabilities: Tensor, tokens: Tensor, top_p: Tensor, aims: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens from the nucleus of sorted [rows, k], by uniform numbers [rows]; and where k reached top-p."""
     before = probabilities.cumsum(-1) - probabilities
     inside = torch.where(before < top_p[:, None], probabilities, 0.0)
-    cumulative = inside.double().cumsum(-1)
-    aim = torch.tensor(uniforms, dtype=torch.float64, device=tokens.device) * cumulative[:, -1]
-    last = (inside > 0).sum(-1) - 1
-    place = torch.searchsorted(cumulative, aim[:, None], right=True)[:, 0].clamp(max=last)
-    return tokens.gather(1, place[:, None])[:, 0], (before + probabilities)[:, -1] >= top_p
+    places = _invert(inside, aims)
+    return tokens.gather(1, places[:, None])[:, 0], (before + probabilities)[:, -1] >= top_p
+
+
+def _invert(weights: Tensor, aims: Tensor) -> Tensor:
+    """Places in [rows, k] by inverse CDF, from uniform numbers [rows]; never one of no weight."""
+    cumulative = weights.double().cumsum(-1)
+    total = cumulative[:, -1:].contiguous()
+    places = torch.searchsorted(cumulative, aims[:, None] * total, right=True)
+    # Rounding may bring the product up to the total, which the last token of any weight reaches first.
+    return torch.minimum(places, torch.searchsorted(cumulative, total))[:, 0]
