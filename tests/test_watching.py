@@ -1,14 +1,17 @@
 """The live view, rendered as text: steps, a training under way, signals; and an end."""
 
 import json
+import shutil
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from srlm.errors import RunError
 from srlm.monitors.signals import Signal, plain
+from srlm.store.run import run_states
 from srlm.watching import newest_run, sparkline, view, watch
 
 CALM = Signal("win rate", "frozen_judge", "share", 0.6, 0.5, 0.7, 12, "below 0.45", None)
@@ -47,9 +50,49 @@ def test_the_view_shows_steps_curves_and_signals(run):
     assert "90 s left" in text  # nine steps at ten seconds each
     assert "▁" in text
     assert "0.49" in text
-    assert "0.60 [0.50, 0.70]" in text
+    assert "0.600 [0.500, 0.700]" in text
     assert "0.40 [0.30, 0.50]" in text  # it alarms
     assert "mean score" not in text  # nothing acts on it
+
+
+def test_the_view_stands_files_that_vanish_or_are_half_written(run, monkeypatch):
+    """What the run writes meanwhile: checkpoints that go, files under another name, a line that is cut."""
+    with (run / "M2/dpo/log.jsonl").open("a") as log:
+        log.write('{"loss": 0.1, "mar')
+    (run / "M2/.dpo.step.json.tmp").write_text("{")
+    (run / "M2/judgments.step.json").write_text("")
+    (run / "M3").mkdir()
+    (run / "M3/monitors.json").write_text('{"signals": [{"na')
+    stat = Path.stat
+
+    def moved_away(path, **more):
+        if path.name == "dpo.step.json":
+            raise FileNotFoundError(path)
+        return stat(path, **more)
+
+    monkeypatch.setattr(Path, "stat", moved_away)
+    text = text_of(run)
+    assert "at work on M2/dpo, last written" in text
+    assert "0.49" in text  # the last whole line
+
+
+def test_a_folder_that_vanishes_costs_no_state(run):
+    """Checkpoints come and go while states are looked for."""
+    stop = threading.Event()
+
+    def come_and_go():
+        while not stop.is_set():
+            checkpoint = run / "M2/dpo/checkpoint-1/deep"
+            checkpoint.mkdir(parents=True)
+            shutil.rmtree(checkpoint.parent)
+
+    writer = threading.Thread(target=come_and_go)
+    writer.start()
+    try:
+        assert all(len(run_states(run)) == 2 for _ in range(300))
+    finally:
+        stop.set()
+        writer.join()
 
 
 def test_watching_ends_with_the_run(run):

@@ -1,4 +1,5 @@
 // A report as people see it: screenshots (desktop, phone, dark, print), console errors, requests, axe-core.
+// What is printed is made before the details are opened, as a reader prints; the width is measured after.
 //
 //   cd benchmarks/page && npm install && node look.mjs PAGE.html OUT [path of chromium]
 import fs from 'node:fs';
@@ -14,21 +15,24 @@ const views = {
   desktop: { width: 1280, height: 900 },
   dark: { width: 1280, height: 900, scheme: 'dark' },
   phone: { width: 390, height: 844, isMobile: true, deviceScaleFactor: 2 },
+  paper: { width: 704, height: 1032, media: 'print' },
 };
 let faults = 0;
-for (const [name, { scheme = 'light', ...viewport }] of Object.entries(views)) {
+for (const [name, { scheme = 'light', media = 'screen', ...viewport }] of Object.entries(views)) {
   const page = await browser.newPage();
   const said = [], asked = [];
   page.on('console', (message) => ['error', 'warn'].includes(message.type()) && said.push(message.text()));
   page.on('pageerror', (error) => said.push(String(error)));
   page.on('request', (request) => request.url() !== address && !request.url().startsWith('data:') && asked.push(request.url()));
   await page.setViewport(viewport);
-  await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+  if (media === 'print') await page.emulateMediaType(media); // either call undoes the other
+  else await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
   await page.goto(address);
   await page.screenshot({ path: `${out}/${name}.png` });
   await page.screenshot({ path: `${out}/${name}-whole.png`, fullPage: true });
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  if (name === 'paper') await page.pdf({ path: `${out}/print.pdf`, format: 'A4' });
   await page.evaluate(() => document.querySelectorAll('details').forEach((one) => (one.open = true)));
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
   await page.screenshot({ path: `${out}/${name}-open.png`, fullPage: true });
   await page.evaluate(axe);
   const found = await page.evaluate(() => axe.run());
@@ -36,7 +40,6 @@ for (const [name, { scheme = 'light', ...viewport }] of Object.entries(views)) {
   console.log(`${name}: ${said.length} console errors, ${asked.length} requests, ${wide > 0 ? `${wide} px too wide` : 'fits'}, axe-core: ${violations.length} violations of ${found.passes.length + violations.length} rules`);
   for (const line of [...said, ...asked, ...violations]) console.log('  ' + line);
   faults += said.length + asked.length + violations.length + (wide > 0);
-  if (name === 'desktop') await page.pdf({ path: `${out}/print.pdf`, format: 'A4' });
   await page.close();
 }
 await browser.close();

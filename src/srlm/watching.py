@@ -16,6 +16,7 @@ from rich.text import Text
 from srlm.console import summary
 from srlm.errors import RunError
 from srlm.monitors.signals import Signal, watched
+from srlm.store.jsonl import read_log
 from srlm.store.run import run_states
 
 EVERY = 1.0
@@ -72,13 +73,30 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
 def _headline(folder: Path, states: list[dict[str, Any]]) -> Text:
     outcome = folder / "outcome.json"
     if outcome.exists():
-        said = json.loads(outcome.read_text("utf-8"))["verdict"]
+        said = "ended"
+        with suppress(OSError, ValueError, LookupError, TypeError):  # a copy that is not whole
+            said = json.loads(outcome.read_text("utf-8"))["verdict"]
     else:
         done = sum(state["done"] for state in states)
         said = f"{done} steps done, at work on {states[-1]['step']}" if states else "nothing has begun"
-        written = max(path.stat().st_mtime for path in [folder / "run.json", *folder.glob("M*/**/*.json*")])
-        said += f", last written {time.time() - written:.0f} s ago"
+        said += f", last written {time.time() - _last_written(folder, states):.0f} s ago"
     return Text.assemble((f"{folder.resolve().name}  ", "bold"), said, "\n")
+
+
+def _last_written(folder: Path, states: list[dict[str, Any]]) -> float:
+    """When the run, or the step that it is at work on, was written last, in seconds of the clock.
+
+    A file may be moved away while it is looked at.
+    """
+    paths = [folder / "run.json"]
+    if states:
+        step = states[-1]["step"]
+        paths += [folder / f"{step}.step.json", folder / f"{step}.jsonl", folder / step / "log.jsonl"]
+    times = [0.0]
+    for path in paths:
+        with suppress(FileNotFoundError):
+            times.append(path.stat().st_mtime)
+    return max(times)
 
 
 def _steps(states: list[dict[str, Any]]) -> Table:
@@ -103,10 +121,11 @@ def _steps(states: list[dict[str, Any]]) -> Table:
 
 def _training(folder: Path, state: dict[str, Any]) -> Table | None:
     """The curves of the training that is under way."""
-    log = folder / state["step"] / "log.jsonl"
-    if state["done"] or not log.exists():
+    if state["done"]:
         return None
-    lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    lines: list[dict[str, Any]] = []
+    with suppress(FileNotFoundError):
+        lines, _ = read_log(folder / state["step"] / "log.jsonl")
     if not lines:
         return None
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
@@ -132,8 +151,7 @@ def _signals(found: dict[str, list[Signal]]) -> Table:
 def _cell(item: Signal | None) -> Text:
     if item is None or item.value is None:
         return Text("–", "dim")
-    inside = "" if item.low is None else f" [{item.low:.2f}, {item.high:.2f}]"
-    return Text(f"{item.value:.2f}{inside}", "bold red" if item.alarm else "")
+    return Text(item.text, "bold red" if item.alarm else "")
 
 
 def _time(states: list[dict[str, Any]]) -> str:

@@ -8,7 +8,7 @@ import yaml
 from safetensors.torch import load_file
 
 from srlm.errors import ConfigError, ModelError, RunError
-from srlm.records import Pair
+from srlm.records import Judgment, Pair
 from srlm.report import write_comparison, write_report
 from srlm.report.export import export, licence_of, write_gguf
 from srlm.store.jsonl import read_records
@@ -28,18 +28,21 @@ def test_the_page_of_a_run_has_its_figures_and_what_to_read(finished):
     for kind in ("Pairs", "Longest responses"):
         assert f"<summary>{kind} " in html
     assert "M3 " in html.partition("Lineage of the models")[0]
-    pair = next(iter(read_records(folder / "M2/pairs.jsonl", Pair)))
-    assert f"<code>{pair.id}</code>" in html or pair.prompt in html
+    pairs = read_records(folder / "M2/pairs.jsonl", Pair)
+    widest = max(pairs, key=lambda pair: pair.chosen_score - pair.rejected_score)
+    assert f"<code>{widest.id}</code>" in html
+    judged = {item.response_id: item.id for item in read_records(folder / "M2/judgments.jsonl", Judgment)}
+    assert f"<code>{judged[widest.chosen_id]}, {judged[widest.rejected_id]}</code>" in html
 
 
 def test_a_half_written_or_moved_run_still_has_its_page(finished, tmp_path):
     """What is there is shown, what is not is named; nothing depends on where the run lies."""
-    folder, _, _ = finished
-    moved = tmp_path / "elsewhere"
-    shutil.copytree(folder, moved, symlinks=True)
-    assert (
-        write_report(moved)[0].read_text().replace("elsewhere", "tiny") == write_report(folder)[0].read_text()
-    )
+    first, moved = tmp_path / "first", tmp_path / "elsewhere"
+    shutil.copytree(finished[0], first, symlinks=True)
+    before = [path.read_text() for path in write_report(first)]
+    first.rename(moved)  # nothing is left where it was
+    after = [path.read_text() for path in write_report(moved)]
+    assert [text.replace("elsewhere", "first") for text in after] == before
     for name in (
         "M2/dpo/log.jsonl",
         "M2/monitors.json",
@@ -48,15 +51,17 @@ def test_a_half_written_or_moved_run_still_has_its_page(finished, tmp_path):
         "outcome.json",
     ):
         (moved / name).unlink(missing_ok=True)
-    for step in ("M3/judgments", "M3/pairs", "M3/evaluation/figures"):
+    watched = [f"M{n}/monitors" for n in (1, 2, 3)]
+    for step in ("M3/judgments", "M3/pairs", "M3/evaluation/figures", *watched):
         (moved / f"{step}.step.json").unlink()
         (moved / f"{step}.jsonl").unlink(missing_ok=True)
     shutil.rmtree(moved / "M1/watch")
     text = write_report(moved)[0].read_text()
     assert "signals of reward hacking: not watched" in text
     assert "The run is not finished" in text
-    assert "| M2 |" in text
-    assert "| M3 |" not in text
+    assert "held-out figures of M3: not measured" in text
+    assert "round M3 cannot be read" in text
+    assert "round M2" not in text
 
 
 def test_runs_stand_side_by_side(finished, tmp_path):
@@ -86,6 +91,7 @@ def test_a_model_is_exported_with_a_card(finished, tmp_path):
     assert "license" not in front
     assert "which is not known here" in card
     assert "M2/dpo" in card
+    assert "instructions of srlm's built-in seed" in card
     kept = json.loads((target / "srlm.json").read_text())
     assert {"config", "made_with", "evaluation", "monitors"} <= kept.keys()
     alarms = [item["alarm"] for item in kept["monitors"]["signals"] if item["alarm"]]
@@ -94,6 +100,27 @@ def test_a_model_is_exported_with_a_card(finished, tmp_path):
         export(f"{folder}/M3", target)
     with pytest.raises(RunError, match="not the model of a run"):
         export(str(target), tmp_path / "again")
+
+
+def test_a_card_tells_of_the_models_own_ancestors_alone(finished, tmp_path):
+    """Alarms of those that it came of, nothing of what came after."""
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run, symlinks=True)
+    for name in ("M2", "M3"):
+        kept = json.loads((run / name / "monitors.json").read_text())
+        kept["signals"][0] |= {"alarm": f"{name} went wrong"}
+        (run / name / "monitors.json").write_text(json.dumps(kept))
+    (run / "outcome.json").write_text(json.dumps({"verdict": "M3 is trained.", "best": "M2"}))
+    cards = {
+        name: (export(f"{run}/{name}", tmp_path / name) / "README.md").read_text()
+        for name in ("M1", "M2", "M3")
+    }
+    assert "went wrong" not in cards["M1"]
+    assert "M3" not in cards["M2"]
+    assert "- M2: M2 went wrong" in cards["M2"]
+    assert "- M2: M2 went wrong" in cards["M3"]
+    assert "- M3: M3 went wrong" in cards["M3"]
+    assert "M3 is trained." in cards["M3"]
 
 
 CONVERTER = """#!/bin/sh

@@ -111,6 +111,9 @@ def test_entropy_in_bits():
     most = scores.entropy([judgment(0 if n else 5, key) for n, key in enumerate(keys(20))])
     assert most.value == pytest.approx(0.286, abs=1e-3)
     assert most.alarm == "nearly all grades are 0"
+    changed = {"scoring": "expected", "expected": (3.1,)}
+    expected = [judgment(3, key).model_copy(update=changed) for key in keys()]
+    assert (scores.entropy(expected).value, scores.entropy(expected).alarm) == (0, None)
     one_prompt = [judgment(5, "p", response_id=key) for key in keys(40)]
     assert (scores.entropy(one_prompt).num, scores.entropy(one_prompt).alarm) == (1, None)
     assert scores.histogram([judgment(4, scores=(4.0, 4.0, 2.0, None))]) == {2: 1, 4: 2}

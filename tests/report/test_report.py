@@ -11,10 +11,13 @@ from srlm.evaluation.head_to_head import head_to_head
 from srlm.evaluation.judge_quality import ScoredPrompt, judge_quality
 from srlm.monitors.signals import Signal
 from srlm.records import Comparison, Prompt, Response
-from srlm.report.collect import ModelRow, Page, RoundRow, TrainingRow, findings, suite_results
+from srlm.report.collect import Page
 from srlm.report.costs import Cost, Training, costs
+from srlm.report.evidence import findings
 from srlm.report.lineage import Link
+from srlm.report.reading import Reading
 from srlm.report.render import render
+from srlm.report.rows import ModelRow, RoundRow, TrainingRow, suite_results
 from srlm.report.samples import Sample, Side
 
 HOSTILE = '</pre><script>alert("x")</script>\n# Heading\n| a | b |\n```\n{{ page.name }}'
@@ -92,11 +95,10 @@ def page() -> Page:
         "heldout_loss": None,
     }
     return Page(
-        folder=Path("runs/demo"),
+        reading=Reading(Path("runs/demo"), {}, ["MT-Bench: not measured"]),
         name="demo",
         verdict="M2 is trained.",
         evidence="M2 <i>answers</i> better.",
-        missing=["MT-Bench: not measured"],
         findings=["M2 <b>judges</b> well."],
         lineage=[Link("M0", "M1", "SFT", ("3 IFT", "2 EFT")), Link("M1", "M2", "DPO", ("1 pairs",))],
         best="M2",
@@ -133,9 +135,11 @@ def page() -> Page:
             Sample("pairs", "M2", HOSTILE, (Side("chosen", HOSTILE, "chosen"), Side("rejected", "")), {})
         ],
         costs=[Cost("M1/sft", 61.4, 1228.0, 5.25, 0.251)],
+        memory=1.25,
         machine={"srlm": "0.1.0", "packages": {"torch": "2.13.0"}},
         config={"judge.samples": 3},
         origins={"judge.samples": "recipe"},
+        command="srlm run smollm2 judge.samples=3",
     )
 
 
@@ -256,11 +260,30 @@ def test_the_tables_of_suites_follow_the_config(tmp_path):
     folder = tmp_path / "M1/evaluation/gsm8k"
     folder.mkdir(parents=True)
     (folder / "figures.json").write_text(json.dumps(found | {"marked": estimate, "last_number": estimate}))
-    results = suite_results(tmp_path, suites, ["M0", "M1"], {"M1/evaluation/gsm8k/figures": {}})
+    reading = Reading(tmp_path, {"M1/evaluation/gsm8k/figures": {}}, [])
+    results = suite_results(reading, suites, ["M0", "M1"])
     assert list(results) == ["gsm8k"]
+    assert not reading.missing
     tables = dataclasses.replace(page(), results=results).suites
     assert "M1: GSM8K: 2 questions" in tables["gsm8k"]
     assert "50.00" in tables["gsm8k"]
+
+
+def test_a_suite_of_another_version_costs_only_itself(tmp_path):
+    folder = tmp_path / "M1/evaluation/gsm8k"
+    folder.mkdir(parents=True)
+    (folder / "figures.json").write_text("{}")
+    reading = Reading(tmp_path, {"M1/evaluation/gsm8k/figures": {}}, [])
+    assert suite_results(reading, [{"suite": "gsm8k", "name": ""}], ["M1"]) == {}
+    (said,) = reading.missing
+    assert said.startswith("M1/evaluation/gsm8k/figures.json cannot be read (it has no ")
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.html"])
+def test_the_line_to_reproduce_and_the_memory_are_told(name):
+    text = render(page(), name, {})
+    assert "srlm run smollm2 judge.samples=3" in text
+    assert "held at most 1.2 GiB" in text
 
 
 @pytest.mark.parametrize("name", ["report.md", "report.html"])
@@ -268,7 +291,7 @@ def test_alarms_stand_at_the_top_and_signals_in_a_table(name):
     text = render(page(), name, {})
     said = "it <b>ran</b> away" if name == "report.md" else "it &lt;b&gt;ran&lt;/b&gt; away"
     assert text.index(said) < text.index("## Judging" if name == "report.md" else 'id="judging"')
-    assert re.search(r"0\.75(?: |<br><small>)\[0\.70, 0\.80\]", text)
+    assert re.search(r"0\.750(?: |<br><small>)\[0\.700, 0\.800\]", text)
     calm = dataclasses.replace(page(), signals={"x": {"M2": dataclasses.replace(SIGNAL, alarm=None)}})
     assert "Alarms" not in render(calm, name, {})
 

@@ -40,7 +40,6 @@ def run(
     from srlm.memory import peak_memory_gib
     from srlm.monitors.signals import watched
     from srlm.recipes import load
-    from srlm.report import write_report
     from srlm.store.files import write_atomically
     from srlm.store.run import open_run
 
@@ -56,9 +55,9 @@ def run(
         ended = {"verdict": outcome.verdict, "action": outcome.action, "best": outcome.best}
         text = json.dumps(ended | {"peak_memory_gib": peak_memory_gib()}, indent=1)
         write_atomically(folder / "outcome.json", text + "\n")
-    markdown, page = write_report(folder)
+    page = _reported(folder)
     if json_lines:
-        click.echo(json.dumps({"event": "outcome"} | ended | {"report": str(page)}))
+        click.echo(json.dumps({"event": "outcome"} | ended | {"report": page and str(page)}))
         sys.exit(EXIT_STATUS[outcome.action])
     click.echo(f"\n{outcome.verdict}\n")
     for model, signals in watched(folder).items():
@@ -66,11 +65,25 @@ def run(
             if item.alarm:
                 click.echo(f"  alarm    {model}: {item.alarm} ({item.name} {item.value:.2f} {item.unit})")
     click.echo(f"  models   {folder}/M*/model")
-    click.echo(f"  report   {page}  (and {markdown.name})")
+    if page:
+        click.echo(f"  report   {page}  (and {page.with_suffix('.md').name})")
     kept = outcome.best if outcome.action == "roll_back" else outcome.model.name
     against = "" if kept == "M1" else f" --against {folder}/M1"
     click.echo(f"  talk     srlm chat {folder / kept}{against}")
     sys.exit(EXIT_STATUS[outcome.action])
+
+
+def _reported(folder: Path) -> Path | None:
+    """The page of a run that has ended; the run is safe, so nothing that is wrong with its page ends it."""
+    from srlm.report import write_report
+
+    try:
+        return write_report(folder)[1]
+    except Exception as error:  # the exit status is the run's
+        said = (str(error).splitlines() or [""])[0]
+        click.echo(f"The report was not written: {type(error).__name__}: {said}", err=True)
+        click.echo(f"The run itself is whole. Try again: srlm report {folder}", err=True)
+        return None
 
 
 @click.command()

@@ -66,14 +66,16 @@ def entropy(judgments: Sequence[Judgment]) -> Signal:
     """Entropy of the grades given, in bits: 0 when there is only one, 2.6 when all six are as frequent.
 
     Detects a judge that falls back on one grade; taught with too many judging pairs, judges have been
-    seen to say 5 always. Alarming below half a bit: nine of ten grades are one.
+    seen to say 5 always. Alarming below half a bit: nine of ten grades are one. Expected scores, which lie
+    near each other by nature, are not alarming.
     """
     counts = histogram(judgments)
     total = sum(counts.values())
     bits = -sum(n / total * math.log2(n / total) for n in counts.values()) if total else None
     says = f"nearly all grades are {max(counts, key=lambda grade: counts[grade])}" if counts else ""
     prompts = len({item.prompt_id for item in judgments})
-    return signal("entropy of grades", "bits", number(bits, prompts), says, below=0.5)
+    whole = any(item.scoring == "sampled" for item in judgments)
+    return signal("entropy of grades", "bits", number(bits, prompts), says, below=0.5 if whole else None)
 
 
 def score(judgments: Iterable[Judgment]) -> Signal:

@@ -9,6 +9,7 @@ together. On fewer than FEW prompts nothing is alarming.
 import json
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import floor, log10
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from srlm.evaluation.intervals import Estimate, Share, bootstrap
 
 FEW = 10
 """Prompts below which nothing is said to be alarming."""
+MOST_DECIMALS = 6
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -40,9 +42,28 @@ class Signal:
     alarm: str | None
 
     @property
+    def text(self) -> str:
+        """The figure with its interval."""
+        if self.value is None:
+            return "–"
+        if self.low is None or self.high is None:
+            return significant(self.value)
+        return f"{significant(self.value)} [{significant(self.low)}, {significant(self.high)}]"
+
+    @property
     def bounds(self) -> tuple[float, float] | None:
         """Between which the figure surely lies; None where too few prompts say anything."""
         return bounds(Estimate(self.value, self.low, self.high, self.num))
+
+
+def significant(value: float) -> str:
+    """Three significant digits, and never an exponent.
+
+    >>> significant(0.75), significant(0.002), significant(-1552.4)
+    ('0.750', '0.00200', '-1,552')
+    """
+    decimals = max(0, 2 - floor(log10(abs(value)))) if value else 0
+    return f"{value:,.{min(decimals, MOST_DECIMALS)}f}"
 
 
 def bounds(found: Estimate) -> tuple[float, float] | None:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from srlm.evaluation.intervals import Estimate
+
 INK, SOFT, LINE = "#000001", "#000002", "#000003"
 SERIES = tuple(f"#0000a{n}" for n in range(1, 7))
 """Of models from M1 on, or of groups in their order; the seventh is the first again."""
@@ -17,6 +19,8 @@ _VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)"} | {
 }
 MOST_POINTS = 1500
 """Points in a cloud; of more, so many are shown, evenly spread over all."""
+ROOM = 36
+"""Characters of names that stand side by side under an axis; longer ones are turned."""
 
 Points = Sequence[tuple[float, float]]
 
@@ -55,6 +59,9 @@ def distributions(groups: Mapping[str, Sequence[float]], title: str, y: str) -> 
             box.set(facecolor=colour, edgecolor=colour, alpha=0.55)
         for part in (*boxes["whiskers"], *boxes["caps"]):
             part.set(color=SOFT)
+        if sum(map(len, shown)) > ROOM:
+            for label in axes.get_xticklabels():
+                label.set(rotation=30, ha="right")
 
     return _figure(draw, title, "", y)
 
@@ -94,37 +101,41 @@ def cloud(groups: Mapping[str, Points], title: str, x: str, y: str, *, bare: boo
     return _figure(draw, title, x, y)
 
 
-def calibration(models: Mapping[str, Sequence[Mapping[str, Any]]], title: str) -> str:
-    """Mean human place of the answers that got each grade; a useful judge's curve falls."""
+def estimates(
+    series: Mapping[str, Sequence[tuple[float, Estimate]]], title: str, x: str, y: str, even: float
+) -> str:
+    """Figures with their 95 % intervals, between 0 and 1; a line at `even`, where neither side is ahead."""
 
     def draw(axes: Any) -> None:
-        for name, rows in models.items():
-            known = [row for row in rows if row["place"]["value"] is not None]
-            at, values = [row["grade"] for row in known], [row["place"]["value"] for row in known]
+        for name, points in series.items():
+            known = [(at, one.value, one.low, one.high) for at, one in points if one.value is not None]
             if not known:
                 continue
-            bounds = [
+            at, values, *bounds = zip(*known, strict=True)
+            reach = [
                 [
-                    abs((row["place"][side] if row["place"][side] is not None else value) - value)
-                    for row, value in zip(known, values, strict=True)
+                    0.0 if bound is None else abs(bound - value)
+                    for bound, value in zip(side, values, strict=True)
                 ]
-                for side in ("low", "high")
+                for side in bounds
             ]
-            axes.errorbar(
-                at,
-                values,
-                yerr=bounds,
-                color=_colour(name, models),
-                label=name,
-                marker="o",
-                ms=4,
-                elinewidth=1,
-            )
-        axes.axhline(0.5, color=LINE, lw=1, zorder=0)
+            shape = {"marker": "o", "ms": 4, "elinewidth": 1}
+            axes.errorbar(at, values, yerr=reach, color=_colour(name, series), label=name, **shape)
+        axes.axhline(even, color=LINE, lw=1, zorder=0)
         axes.set_ylim(0, 1)
-        _legend(axes, models)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _legend(axes, series)
 
-    return _figure(draw, title, "grade", "human place (0 best, 1 worst)")
+    return _figure(draw, title, x, y)
+
+
+def calibration(models: Mapping[str, Sequence[Mapping[str, Any]]], title: str) -> str:
+    """Mean human place of the answers that got each grade; a useful judge's curve falls."""
+    places = {
+        name: [(float(row["grade"]), Estimate(**row["place"])) for row in rows]
+        for name, rows in models.items()
+    }
+    return estimates(places, title, "grade", "human place (0 best, 1 worst)", 0.5)
 
 
 def radar(models: Mapping[str, Mapping[str, float]], title: str, highest: float) -> str:

@@ -31,11 +31,16 @@ class Training:
     summary: Mapping[str, Any]
 
 
+_MEASURED = {"machine_gflops", "parameters"}
+"""What a summary has to say for the share of the machine's limit."""
+
+
 def costs(
     states: Iterable[Mapping[str, Any]], trainings: Mapping[str, Training], *, local: bool
 ) -> list[Cost]:
     """Every step that is done; `trainings` by step; `local`: this machine wrote the responses itself."""
-    machine = next((each.summary for each in trainings.values() if "machine_gflops" in each.summary), None)
+    known = (each.summary for each in trainings.values() if each.summary.keys() >= _MEASURED)
+    machine = next(known, None)
     return [
         _of_training(state, trainings[state["step"]])
         if state["step"] in trainings
@@ -47,7 +52,7 @@ def costs(
 
 def _of_training(state: Mapping[str, Any], training: Training) -> Cost:
     summary = training.summary
-    memory, share = summary["peak_memory_gib"], summary.get("utilisation")
+    memory, share = summary.get("peak_memory_gib"), summary.get("utilisation")
     return Cost(state["step"], state["seconds"], training.tokens, memory, share)
 
 

@@ -10,8 +10,9 @@ import yaml
 
 from srlm.errors import ConfigError, ModelError, RunError
 from srlm.models import BUILTIN, BUILTIN_HUB, model_folder
+from srlm.report.card import render_card
 from srlm.report.collect import collect
-from srlm.report.render import render_card
+from srlm.report.reading import Reading
 from srlm.store.files import publish_folder
 
 CONVERTERS = ("convert-hf-to-gguf", "convert_hf_to_gguf.py")
@@ -42,12 +43,13 @@ def export(reference: str, target: Path) -> Path:
     made = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(made, ignore_errors=True)
     shutil.copytree(folder, made)
-    base = page.config["model.name"]
-    licence, local = licence_of(base), Path(base).expanduser()
-    shown = local.name if local.exists() else base
-    card = _front_matter(None if local.exists() else base, licence) + render_card(page, name, shown, licence)
+    base = page.config.get("model.name", "")
+    licence, local = licence_of(base) if base else None, Path(base).expanduser()
+    shown = (local.name if local.exists() else base) if base else "a model that config.json does not name"
+    known = None if local.exists() else base
+    card = _front_matter(known, licence) + render_card(page, name, shown, licence)
     (made / "README.md").write_text(card, "utf-8")
-    (made / "srlm.json").write_text(json.dumps(_figures(run, name), indent=1) + "\n", "utf-8")
+    (made / "srlm.json").write_text(json.dumps(_figures(page.reading, name), indent=1) + "\n", "utf-8")
     if target.exists():
         target.rmdir()
     publish_folder(made, target)
@@ -113,14 +115,13 @@ def _front_matter(base: str | None, licence: str | None) -> str:
     return f"---\n{yaml.safe_dump(values, sort_keys=True)}---\n\n"
 
 
-def _figures(run: Path, name: str) -> dict[str, Any]:
+def _figures(reading: Reading, name: str) -> dict[str, Any]:
     """Everything measured on the model, and the config and versions that made it."""
     parts = {
-        "config": run / "config.json",
-        "made_with": run / "run.json",
-        "evaluation": run / name / "evaluation/figures.json",
-        "monitors": run / name / "monitors.json",
+        "config": "config.json",
+        "made_with": "run.json",
+        "evaluation": f"{name}/evaluation/figures.json",
+        "monitors": f"{name}/monitors.json",
     }
-    return {"model": name} | {
-        key: json.loads(path.read_text("utf-8")) for key, path in parts.items() if path.exists()
-    }
+    there = {key: file for key, file in parts.items() if (reading.folder / file).exists()}
+    return {"model": name} | {key: reading.values(file) for key, file in there.items()}

@@ -3,14 +3,17 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
+from srlm.evaluation.intervals import Estimate
+from srlm.monitors.yardsticks import FROZEN_WIN_RATE
 from srlm.records import Example, Judgment, Prompt, Response
-from srlm.report import charts
-from srlm.report.collect import ModelRow, Page, TrainingRow
-from srlm.report.prompt_map import prompt_map
-from srlm.store.jsonl import read_records
+from srlm.report import charts, paper
+from srlm.report.collect import Page
+from srlm.report.prompt_map import Plane, prompt_map
+from srlm.report.reading import Reading
+from srlm.report.rows import ModelRow, TrainingRow
 
 
 @dataclass(frozen=True)
@@ -27,18 +30,20 @@ SECTIONS = ("judging", "answering", "mt_bench", "rounds", "training")
 
 def figures(page: Page) -> dict[str, list[str]]:
     """Figures of HTML by section of the page; what there is no data for is left out."""
-    folder, models, trainings = page.folder, page.models, page.trainings
+    reading, models, trainings = page.reading, page.models, page.trainings
     rounds = [row.name for row in page.rounds]
-    spreads = {name: one for name in rounds if (one := spread(folder / name)).scores}
+    spreads = {name: one for name in rounds if (one := spread(reading, name)).scores}
     found: dict[str, list[str]] = {section: [] for section in SECTIONS}
     if curves := {row.name: row.figures["judge"]["calibration"] for row in models if _graded(row)}:
         found["judging"].append(charts.calibration(curves, "Calibration: human place by grade"))
-    if lengths := _answer_lengths(folder, models):
+    if lengths := _answer_lengths(reading, models):
         title = "Lengths of answers to the held-out prompts"
         found["answering"].append(charts.distributions(lengths, title, "characters"))
     graded = {name: _by_category(one) for name, one in page.of("mt_bench").items()}
     if grades := {name: means for name, means in graded.items() if means}:
-        found["mt_bench"].append(charts.radar(grades, "MT-Bench by category", 10))
+        scales = [one["scale"] for one in page.of("mt_bench").values() if "scale" in one]
+        highest = max((scale[1] for scale in scales), default=paper.MT_BENCH_SCALE[1])
+        found["mt_bench"].append(charts.radar(grades, "MT-Bench by category", highest))
     if spreads:
         scores = {name: one.scores for name, one in spreads.items()}
         characters = {name: one.lengths for name, one in spreads.items()}
@@ -54,7 +59,7 @@ def figures(page: Page) -> dict[str, list[str]]:
         ]
     if given := {name: counts for name, counts in page.grades.items() if counts}:
         found["rounds"].append(charts.histograms(given, "Grades given by the judge", "grade"))
-    if places := prompt_map(folder / "M1/model", _sources(folder, rounds)):
+    if places := reading.piece("the map of prompts", partial(_map, page, rounds)):
         title = "Map of prompts: near means alike, by M1's token embeddings"
         found["rounds"].append(charts.cloud(places, title, "", "", bare=True))
     found["training"] = _curves(trainings)
@@ -62,30 +67,31 @@ def figures(page: Page) -> dict[str, list[str]]:
 
 
 def compared_figures(pages: Sequence[Page]) -> list[str]:
-    """Answer lengths and scores of all models of several runs beside each other."""
-    lengths, signals = {}, {}
+    """Answer lengths, and win rates by the judge that does not change, of the models of several runs."""
+    lengths, rates = {}, {}
+    wins = FROZEN_WIN_RATE.format("M1")
     for page in pages:
-        for name, values in _answer_lengths(page.folder, page.models).items():
+        for name, values in _answer_lengths(page.reading, page.models).items():
             if re.fullmatch(r"M[1-9]\d*", name):
                 lengths[f"{page.name} {name}"] = values
-        rates = page.signals.get("win rate over M1 by the frozen judge", {})
-        signals[page.name] = [
-            (float(name[1:]), item.value) for name, item in rates.items() if item.value is not None
+        points = [
+            (float(name[1:]), Estimate(item.value, item.low, item.high, item.num))
+            for name, item in page.signals.get(wins, {}).items()
         ]
+        if any(found.value is not None for _, found in points):
+            rates[page.name] = points
     title = "Lengths of answers to the held-out prompts"
     found = [charts.distributions(lengths, title, "characters")] if lengths else []
-    if all(signals.values()):
-        found.append(charts.lines(signals, "Win rate over M1 by the frozen judge", "model", "share"))
+    if rates:
+        found.append(charts.estimates(rates, wins[0].upper() + wins[1:], "model", "share", 0.5))
     return found
 
 
-def spread(folder: Path) -> Spread:
-    """The responses of a round's folder as numbers; empty where they are not there yet."""
-    if not (folder / "judgments.jsonl").exists() or not (folder / "responses.jsonl").exists():
-        return Spread([], [], [])
-    scored = {item.response_id: item.score for item in read_records(folder / "judgments.jsonl", Judgment)}
+def spread(reading: Reading, name: str) -> Spread:
+    """The responses of a round as numbers; empty where they are not there yet."""
+    scored = {item.response_id: item.score for item in reading.records(f"{name}/judgments", Judgment)}
     lengths, both = [], []
-    for item in read_records(folder / "responses.jsonl", Response):
+    for item in reading.records(f"{name}/responses", Response):
         lengths.append(float(len(item.text)))
         if (score := scored.get(item.id)) is not None:
             both.append((float(len(item.text)), score))
@@ -98,24 +104,27 @@ def _by_category(found: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in means.items() if value is not None}
 
 
-def _answer_lengths(folder: Path, models: Sequence[ModelRow]) -> dict[str, list[float]]:
-    paths = {row.name: folder / row.name / "evaluation/answers.jsonl" for row in models}
-    return {
-        name: [float(len(item.text)) for item in read_records(path, Response)]
-        for name, path in paths.items()
-        if path.exists()
-    }
+def _answer_lengths(reading: Reading, models: Sequence[ModelRow]) -> dict[str, list[float]]:
+    answers = {row.name: reading.records(f"{row.name}/evaluation/answers", Response) for row in models}
+    return {name: [float(len(item.text)) for item in found] for name, found in answers.items() if found}
 
 
-def _sources(folder: Path, rounds: Sequence[str]) -> dict[str, list[str]]:
+def _map(page: Page, rounds: Sequence[str]) -> Plane:
+    """The map of prompts by M1's embeddings; empty where M1 is not trained yet."""
+    if "M1/sft" not in page.reading.done:
+        return {}
+    trust = bool(page.config.get("model.trust_remote_code"))
+    return prompt_map(page.folder / "M1/model", _sources(page.reading, rounds), trust=trust)
+
+
+def _sources(reading: Reading, rounds: Sequence[str]) -> dict[str, list[str]]:
     """Prompts by where they come from: seed instructions, judged seed prompts, and each round's."""
-    taught = folder / "M1/sft/data.jsonl"
-    examples = list(read_records(taught, Example)) if taught.exists() else []
+    examples = reading.lines("M1/sft/data.jsonl", Example)
     found = {"IFT": [item.prompt for item in examples if item.kind == "ift"]}
     ranked = (item.prompt for item in examples if item.kind == "eft")
     found["EFT"] = list(dict.fromkeys(judged_instruction(text) for text in ranked))
     for name in rounds:
-        found[name] = [item.text for item in read_records(folder / name / "prompts.jsonl", Prompt)]
+        found[name] = [item.text for item in reading.records(f"{name}/prompts", Prompt)]
     return found
 
 

@@ -12,6 +12,7 @@ ALPACA_EVAL = {"M1": 9.94, "M2": 15.38, "M3": 20.44}
 CHARACTERS = {"M1": 1092, "M2": 1552, "M3": 2552}
 """Mean length of the same answers."""
 MT_BENCH = {"SFT": 6.85, "M1": 6.78, "M2": 7.01, "M3": 7.25}
+MT_BENCH_SCALE = [1, 10]
 PAIRS = {"M2": 3964, "M3": 6942}
 """Preference pairs that trained each model."""
 
@@ -25,3 +26,13 @@ HEAD_TO_HEAD = {
 """Wins, ties and losses in percent of 256 prompts."""
 HUMANS = {("M1", "SFT"): (28, 26, 46), ("M2", "SFT"): (56, 24, 20), ("M3", "SFT"): (66, 16, 18)}
 """The same by people, 50 prompts."""
+
+NLP = {"ARC-Challenge": {"M1": 57.5, "M3": 53.1}, "Natural Questions": {"M1": 35.5, "M3": 31.9}}
+"""Right answers in percent, by test and model."""
+
+ABLATIONS = {
+    "without EFT": ("preference pairs of the two rounds", "541 and 429", "3,964 and 6,942"),
+    "with self-made positive examples in SFT": ("result", "29 %", "30 %"),
+    "with the multiple-choice judge prompt": ("pairs right", "26.6 %", "65.1 %"),
+}
+"""What was changed: the figure, its value then, and its value as the method has it."""

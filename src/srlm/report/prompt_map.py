@@ -23,11 +23,14 @@ NAMES = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embedding
 Plane = dict[str, list[tuple[float, float]]]
 
 
-def prompt_map(model: Path, sources: Mapping[str, Sequence[str]]) -> Plane:
-    """Places in a plane of the prompts of each source; empty where they are too few or cannot be embedded."""
+def prompt_map(model: Path, sources: Mapping[str, Sequence[str]], *, trust: bool = False) -> Plane:
+    """Places in a plane of the prompts of each source; empty where they are too few or cannot be embedded.
+
+    `trust`: code that comes with the model's tokenizer may run. Raises ModelError where there is no model.
+    """
     chosen = {name: texts[:: max(1, -(-len(texts) // MOST))] for name, texts in sources.items() if texts}
     flat = [text for texts in chosen.values() for text in texts]
-    vectors = _embedded(model, flat) if len(flat) >= FEW else None
+    vectors = _embedded(model, flat, trust) if len(flat) >= FEW else None
     if vectors is None:
         return {}
     from sklearn.manifold import TSNE  # a second to load
@@ -41,9 +44,9 @@ def prompt_map(model: Path, sources: Mapping[str, Sequence[str]]) -> Plane:
     return found
 
 
-def _embedded(model: Path, texts: Sequence[str]) -> npt.NDArray[np.float32] | None:
+def _embedded(model: Path, texts: Sequence[str], trust: bool) -> npt.NDArray[np.float32] | None:
     """[texts, width], each of length 1; None where the model's embedding matrix is not found."""
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_tokenizer(model, trust_remote_code=trust)
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] or [0] for text in texts]
     counts = Counter(token for text in ids for token in text)
     rows = _rows(model, sorted(counts))

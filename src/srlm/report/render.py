@@ -1,26 +1,26 @@
 """Write report.md and report.html; everything that a model wrote is escaped."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from srlm.monitors.signals import Signal
-from srlm.report import paper
 from srlm.report.collect import Page, collect
-from srlm.report.comparing import COMPARED, compare_runs
+from srlm.report.comparing import compare_runs
 from srlm.report.figures import SECTIONS, compared_figures, figures
+from srlm.report.tables import tables
 
 
 def write_report(folder: Path) -> tuple[Path, Path]:
     """Markdown and HTML pages in ``folder/report``; raises RunError when there is no run."""
     page = collect(folder)
+    drawn = page.reading.piece("the figures", partial(figures, page)) or {}  # first: it may miss something
     out = folder / "report"
     out.mkdir(exist_ok=True)
     for name in ("report.md", "report.html"):
-        drawn = figures(page) if name.endswith(".html") else {}
         (out / name).write_text(render(page, name, drawn), "utf-8")
     return out / "report.md", out / "report.html"
 
@@ -28,8 +28,8 @@ def write_report(folder: Path) -> tuple[Path, Path]:
 def render(page: Page, name: str, drawn: Mapping[str, Sequence[str]]) -> str:
     """The text of ``report.md`` or ``report.html``; `drawn` are SVG elements by section."""
     shown = {section: [Markup(svg) for svg in drawn.get(section, ())] for section in SECTIONS}  # noqa: S704
-    template = _environment(name).get_template(f"{name}.jinja")
-    return template.render(page=page, figures=shown, known=vars(paper))
+    template = environment(name).get_template(f"{name}.jinja")
+    return template.render(page=page, figures=shown, tables=tables(page))
 
 
 def write_comparison(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
@@ -37,31 +37,15 @@ def write_comparison(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
     comparison = compare_runs(folders)
     out.mkdir(parents=True, exist_ok=True)
     for name in ("comparison.md", "comparison.html"):
-        template = _environment(name).get_template(f"{name}.jinja")
+        template = environment(name).get_template(f"{name}.jinja")
         drawn = [Markup(svg) for svg in compared_figures(comparison.pages)] if name.endswith("html") else []  # noqa: S704
-        text = template.render(comparison=comparison, compared=COMPARED, figures=drawn)
+        text = template.render(comparison=comparison, figures=drawn)
         (out / name).write_text(text, "utf-8")
     return out / "comparison.md", out / "comparison.html"
 
 
-def render_card(page: Page, name: str, base: str, licence: str | None) -> str:
-    """The card of one model of a run, without its front matter."""
-    watched = [row[name] for row in page.signals.values() if name in row]
-    return (
-        _environment("card.md")
-        .get_template("card.md.jinja")
-        .render(
-            page=page,
-            name=name,
-            base=base,
-            licence=licence,
-            watched=watched,
-            alarms=[item for item in watched if item.alarm],
-        )
-    )
-
-
-def _environment(name: str) -> Environment:
+def environment(name: str) -> Environment:
+    """The templates of this folder, for a page of some name: what is shown in HTML is escaped."""
     environment = Environment(
         loader=PackageLoader("srlm", "report"),
         autoescape=name.endswith(".html"),
@@ -72,10 +56,8 @@ def _environment(name: str) -> Environment:
     environment.filters |= {
         "percent": _percent,
         "share": _share,
-        "coefficient": _coefficient,
         "number": _number,
         "quote": _quote,
-        "signal": _signal,
     }
     return environment
 
@@ -89,18 +71,6 @@ def _share(estimate: dict[str, Any]) -> str:
     if estimate["low"] is None:
         return _percent(estimate["value"])
     return f"{_percent(estimate['value'])} [{100 * estimate['low']:.0f}, {100 * estimate['high']:.0f}]"
-
-
-def _coefficient(estimate: dict[str, Any]) -> str:
-    """A correlation with its 95 % interval."""
-    if estimate["low"] is None:
-        return _number(estimate["value"])
-    return f"{_number(estimate['value'])} [{estimate['low']:.2f}, {estimate['high']:.2f}]"
-
-
-def _signal(item: Signal) -> str:
-    """A signal's figure with its interval."""
-    return _coefficient({"value": item.value, "low": item.low, "high": item.high})
 
 
 def _number(value: Any, digits: int = 2) -> str:

@@ -3,18 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import nlargest, nsmallest
-from pathlib import Path
-from typing import TypeVar
 
-from srlm.records import Judgment, Pair, Record, Response
-from srlm.store.jsonl import read_records
+from srlm.records import Judgment, Pair, Response
+from srlm.report.lineage import called
+from srlm.report.reading import Reading
 
 A_KIND = 3
 """Samples of each kind and round."""
 SHOWN = 1500
 """Characters of a text that are shown."""
-
-R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -37,14 +34,15 @@ class Sample:
     trace: dict[str, str]
 
 
-def samples(folder: Path, rounds: Iterable[str], digests: Mapping[str, str]) -> list[Sample]:
-    """Samples of every kind, round by round; `digests` of the models that answered, by round."""
+def samples(reading: Reading, rounds: Iterable[str], judge: str | None) -> list[Sample]:
+    """Samples of every kind, round by round; `judge`: who judges them all, None where each model itself."""
     found: list[Sample] = []
     for name in rounds:
-        judgments = {item.response_id: item for item in _read(folder / name / "judgments.jsonl", Judgment)}
-        responses = {item.id: item for item in _read(folder / name / "responses.jsonl", Response)}
-        pairs = list(_read(folder / name / "pairs.jsonl", Pair))
-        trace = {"answered and judged by": digests.get(name, "not known")}
+        responses = {item.id: item for item in reading.records(f"{name}/responses", Response)}
+        judged = reading.records(f"{name}/judgments", Judgment)
+        judgments = {item.response_id: item for item in judged if item.response_id in responses}
+        pairs = reading.records(f"{name}/pairs", Pair)
+        trace = _made_by(reading, name, judge)
         found += _pairs(name, pairs, judgments, trace)
         found += _disagreements(name, responses, judgments, trace)
         found += _extremes(name, responses, judgments, trace)
@@ -53,9 +51,15 @@ def samples(folder: Path, rounds: Iterable[str], digests: Mapping[str, str]) -> 
     return found
 
 
-def changes(folder: Path, first: str, last: str) -> list[Sample]:
-    """The held-out prompts whose answers gained and lost most between two models, by the frozen judge."""
-    before, after = (_judged_answers(folder, name) for name in (first, last))
+def changes(reading: Reading, last: str, judge: str | None) -> list[Sample]:
+    """The held-out prompts whose answers gained and lost most from M1 to another model, M1 judging both.
+
+    None where M1's word on one of them is not there: no other judge's will do.
+    """
+    first = "M1"
+    before, after = (_judged_answers(reading, name, judge) for name in (first, last))
+    if unjudged := [name for name, found in ((first, before), (last, after)) if not found]:
+        reading.missing.append(f"best gains and worst losses: no word of M1 on answers of {unjudged[-1]}")
     gains = []
     for key in before.keys() & after.keys():
         one, other = before[key][1].score, after[key][1].score
@@ -65,13 +69,19 @@ def changes(folder: Path, first: str, last: str) -> list[Sample]:
     for kind, chosen in (("best gains", nlargest(A_KIND, gains)), ("worst losses", nsmallest(A_KIND, gains))):
         for gain, key in chosen:
             if (gain > 0) == (kind == "best gains") and gain:
-                sides = [
+                two = (before[key], after[key])
+                sides = tuple(
                     Side(f"{name}, {_score(judgment)}", cut(response.text))
-                    for name, (response, judgment) in ((first, before[key]), (last, after[key]))
-                ]
-                response = after[key][0]
-                trace = {"prompt": key, "answers": f"{before[key][0].id}, {response.id}"}
-                found.append(Sample(kind, last, response.prompt, tuple(sides), trace))
+                    for name, (response, judgment) in zip((first, last), two, strict=True)
+                )
+                trace = {
+                    "prompt": key,
+                    "answers": ", ".join(response.id for response, _ in two),
+                    "judgments": ", ".join(judgment.id for _, judgment in two),
+                    "answered by": f"{called(reading.done, first)}, {called(reading.done, last)}",
+                    "judged by": called(reading.done, first),
+                }
+                found.append(Sample(kind, last, after[key][0].prompt, sides, trace))
     return found
 
 
@@ -94,7 +104,9 @@ def _pairs(
             sides.append(Side(f"{mark}, {_score(judgment)}", cut(text), mark))
             sides += _replies(judgment)
         ids = {"pair": pair.id, "prompt": pair.prompt_id}
-        ids |= {"responses": f"{pair.chosen_id}, {pair.rejected_id}"}
+        both = (pair.chosen_id, pair.rejected_id)
+        ids |= {"responses": ", ".join(both)}
+        ids |= {"judgments": ", ".join(judgments[key].id for key in both if key in judgments)}
         yield Sample("pairs", name, pair.prompt, tuple(sides), ids | trace)
 
 
@@ -157,15 +169,18 @@ def _score(judgment: Judgment | None) -> str:
     return f"score {judgment.score:.2f}"
 
 
-def _judged_answers(folder: Path, name: str) -> dict[str, tuple[Response, Judgment]]:
-    """The held-out answers of a model with M1's word on them, by prompt."""
-    frozen = folder / name / "watch/frozen.jsonl"
-    path = frozen if frozen.exists() else folder / name / "watch/own.jsonl"
-    judged = {item.response_id: item for item in _read(path, Judgment)}
-    answers = _read(folder / name / "evaluation/answers.jsonl", Response)
+def _made_by(reading: Reading, name: str, judge: str | None) -> dict[str, str]:
+    """Who answered and who judged in a round: the model before it, unless a judge is set."""
+    before = called(reading.done, f"M{int(name[1:]) - 1}")
+    return {"answered by": before, "judged by": judge} if judge else {"answered and judged by": before}
+
+
+def _judged_answers(reading: Reading, name: str, judge: str | None) -> dict[str, tuple[Response, Judgment]]:
+    """The held-out answers of a model with M1's word on them, by prompt.
+
+    M1's own word on its own answers is asked once where it judges itself, and again where another does.
+    """
+    step = "own" if name == "M1" and not judge else "frozen"
+    judged = {item.response_id: item for item in reading.records(f"{name}/watch/{step}", Judgment)}
+    answers = reading.records(f"{name}/evaluation/answers", Response)
     return {item.prompt_id: (item, judged[item.id]) for item in answers if item.id in judged}
-
-
-def _read(path: Path, kind: type[R]) -> Iterator[R]:
-    """The records of a file, none where it is not there: a run may be under way, or older."""
-    return read_records(path, kind) if path.exists() else iter(())

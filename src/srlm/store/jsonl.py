@@ -1,11 +1,12 @@
 """JSONL record files: read lazily, appended in committed blocks, each line validated."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -43,6 +44,17 @@ def read_records(path: Path, kind: type[R]) -> Iterator[R]:
                     f"it is not a {kind.__name__}: {error.errors()[0]['msg']}",
                     "the file was edited or made by another version: redo the step that writes it (--redo)",
                 ) from error
+
+
+def read_log(path: Path) -> tuple[list[dict[str, Any]], bool]:
+    """The lines of a training's log, and whether they are all: the last may be half written, or cut."""
+    lines = []
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            return lines, False
+    return lines, True
 
 
 class BlockWriter:

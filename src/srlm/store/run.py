@@ -8,6 +8,7 @@ killed run repeats at most the block it was in.
 
 import hashlib
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -270,12 +271,31 @@ def saved_config(folder: Path) -> Config:
 
 
 def run_states(folder: Path) -> list[State]:
-    """The state of every step that was begun, in order; raises RunError when there is no run."""
+    """The state of every step that was begun, in order; raises RunError when there is no run.
+
+    A state that cannot be read, of a run that was copied in part, comes first, as of a step that is not done;
+    its `unread` says why.
+    """
     if not (folder / "run.json").is_file():
         raise RunError(
             f"run {folder}", "there is no run in this folder", "see `srlm status` for the runs here"
         )
-    return sorted(_states(folder), key=lambda state: state["number"])
+    found = (_state_or_blank(folder, path) for path in _state_files(folder))
+    return sorted((state for state in found if state), key=lambda state: state["number"])
+
+
+def _state_or_blank(folder: Path, path: Path) -> State:
+    """A step's state with every key that is shown; empty where the step was forgotten just now."""
+    step = path.relative_to(folder).as_posix().removesuffix(".step.json")
+    blank: State = {"step": step, "number": -1, "done": False, "progress": [0, 0], "seconds": 0.0}
+    blank |= {"records": 0, "counts": {}, "digest": None}
+    try:
+        blank.update(json.loads(path.read_text("utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError):
+        blank["unread"] = "it is empty, cut short, or no JSON"
+    return blank
 
 
 def _clock(before: float) -> Callable[[], float]:
@@ -285,11 +305,21 @@ def _clock(before: float) -> Callable[[], float]:
 
 
 def _states(folder: Path) -> Iterator[State]:
-    """The states of a run's steps; a run inside it, such as an evaluation's, is no part of it."""
-    inner = {path.parent for path in folder.glob("**/run.json")} - {folder}
-    for path in folder.glob("**/*.step.json"):
-        if not inner & set(path.parents):
-            yield json.loads(path.read_text("utf-8"))
+    """The states of a run's steps."""
+    for path in _state_files(folder):
+        yield json.loads(path.read_text("utf-8"))
+
+
+def _state_files(folder: Path) -> Iterator[Path]:
+    """Where the states of a run's steps lie; a run inside it, such as an evaluation's, is no part of it.
+
+    A folder that vanishes meanwhile, as a training's checkpoints do, is passed over, which glob does not.
+    """
+    for place, inner, names in os.walk(folder):
+        if "run.json" in names and Path(place) != folder:
+            inner.clear()
+            continue
+        yield from (Path(place, name) for name in names if name.endswith(".step.json"))
 
 
 def _given(config: Config, section: BaseModel | None, inputs: tuple[object, ...]) -> dict[str, Any]:

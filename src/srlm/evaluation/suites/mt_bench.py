@@ -82,7 +82,11 @@ class MTBench:
         categories = {question.number: question.category for question in self.questions}
         figures = mt_bench(grades, categories, self.wrong, seed)
         figures["missing"] = [turn for turn in figures["missing"] if tuple(turn) in places.values()]
-        return figures | {"answers": answer_shape(list(answers)), "unanswered": len(answers.unanswered)}
+        return figures | {
+            "answers": answer_shape(list(answers)),
+            "unanswered": len(answers.unanswered),
+            "scale": [self.rubric.lowest, self.rubric.highest],
+        }
 
     def _turns(self, question: Question) -> Turns:
         temperature = self.section.temperature
