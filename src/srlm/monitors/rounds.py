@@ -149,7 +149,7 @@ def _biases(probes: Records[Judgment], fixed: Fixed) -> list[Signal]:
             "the judge pays for saying everything twice",
         ),
         *(
-            yardsticks.probe(name, effect, f"the judge is fooled by a text that answers nothing ({name})", 0)
+            yardsticks.probe(name, effect, "the judge is fooled by a text that answers nothing", 0)
             for name, effect in tokens.items()
         ),
     ]
