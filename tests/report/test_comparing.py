@@ -6,11 +6,11 @@ from pages import alpaca, bench, estimate, harness, match, model, page, watched
 
 from srlm.monitors.yardsticks import FROZEN_WIN_RATE
 from srlm.report import comparing
+from srlm.report.cells import NOT_MEASURED, SAME, Cell, Table
 from srlm.report.comparing import Comparison, compare_runs, labels
 from srlm.report.figures import compared_figures
 from srlm.report.render import write_comparison
 from srlm.report.rows import RoundRow
-from srlm.report.tables import NOT_MEASURED, SAME, Cell, Table
 
 WINS = FROZEN_WIN_RATE.format("M1")
 

@@ -5,10 +5,10 @@ from pages import alpaca, bench, estimate, harness, match, model, page, watched
 
 from srlm.monitors.signals import significant
 from srlm.report import paper, tables
+from srlm.report.cells import NO_DATA, NOT_MEASURED, Cell, Table
 from srlm.report.lineage import Link
 from srlm.report.render import render
 from srlm.report.rows import ModelRow, RoundRow, TrainingRow
-from srlm.report.tables import NO_DATA, NOT_MEASURED, Cell, Table
 
 NAMES = ("report.md", "report.html")
 

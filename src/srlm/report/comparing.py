@@ -6,21 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from srlm.monitors.yardsticks import AGREEMENT, FROZEN_WIN_RATE
+from srlm.report.cells import NOT_MEASURED, SAME, Cell, Table, number, share
 from srlm.report.collect import Page, collect
-from srlm.report.tables import (
-    NOT_MEASURED,
-    SAME,
-    Cell,
-    Table,
-    ablations,
-    controlled_win_rate,
-    harness_mean,
-    number,
-    raw_win_rate,
-    share,
-    signal_cell,
-    turned,
-)
+from srlm.report.tables import ablations, controlled_win_rate, harness_mean, raw_win_rate, signal_cell, turned
 
 COMPARED = (
     FROZEN_WIN_RATE.format("M1"),

@@ -1,49 +1,37 @@
 """The tables of a page as plain rows, the paper's figures beside the run's; both templates print the same."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import hypot
 from statistics import fmean
-from typing import Any
 
 from srlm.monitors.signals import Signal, significant
 from srlm.report import paper
+from srlm.report.cells import (
+    NO_DATA,
+    NOT_MEASURED,
+    SAME,
+    Cell,
+    Column,
+    Found,
+    Table,
+    at,
+    beside,
+    estimate,
+    number,
+    outcomes,
+    outcomes_of,
+    papers,
+    percent,
+    percents,
+    share,
+    texts,
+    two,
+    unless_measured,
+    whole,
+)
 from srlm.report.collect import Page
 from srlm.report.rows import TrainingRow
-
-NOT_MEASURED, NO_DATA, SAME = "not measured", "no data", "–"
-"""Nobody asked; what was asked cannot say (no answer got the top grade); a model beside itself."""
-
-Found = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A figure in words, its 95 % interval, the paper's figure of the same, and whether it is alarming."""
-
-    text: str = ""
-    interval: str = ""
-    paper: str = ""
-    alarm: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """What it shows, what to know before reading it, the heads of all columns, the rows by their names."""
-
-    title: str
-    note: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A head, a row's cell from its figures, and the paper's figures by the names of rows."""
-
-    title: str
-    cell: Callable[[Found], Cell]
-    paper: Mapping[str, str] = field(default_factory=dict)
 
 
 def tables(page: Page) -> dict[str, Table]:
@@ -73,14 +61,14 @@ def judging(page: Page) -> Table:
     some: Found = next(iter(judges.values()), {})
     columns = [
         Column("Readable", share("coverage")),
-        Column("Pairs right", share("pairwise.half"), _percents(paper.PAIRWISE)),
+        Column("Pairs right", share("pairwise.half"), percents(paper.PAIRWISE)),
         Column("Longer wins", share("longer_wins.pairwise.half")),
         Column("Pairs of similar length", share("similar_length.pairwise.half")),
         Column("Longer wins there", share("similar_length.longer_wins.half")),
-        Column(f"{some.get('top') or 5:.0f}-best", share("top_best.share"), _percents(paper.FIVE_BEST)),
-        Column("Exact match", share("exact_match.half"), _percents(paper.EXACT_MATCH)),
-        Column("Spearman", number("spearman.zero"), _texts(paper.SPEARMAN, "{:.3f}")),
-        Column("Kendall", number("kendall.zero"), _texts(paper.KENDALL, "{:.3f}")),
+        Column(f"{some.get('top') or 5:.0f}-best", share("top_best.share"), percents(paper.FIVE_BEST)),
+        Column("Exact match", share("exact_match.half"), percents(paper.EXACT_MATCH)),
+        Column("Spearman", number("spearman.zero"), texts(paper.SPEARMAN, "{:.3f}")),
+        Column("Kendall", number("kendall.zero"), texts(paper.KENDALL, "{:.3f}")),
         Column("Mean score", number("mean_score")),
     ]
     note = (
@@ -89,7 +77,7 @@ def judging(page: Page) -> Table:
         "and no correlation where all scores are equal as 0. “Longer wins” always prefers the longer answer: "
         "a judge must beat it. The paper’s own figures are of a 70B model and other data."
     )
-    return _beside("Judging", note, columns, judges)
+    return beside("Judging", note, columns, judges)
 
 
 def calibration(page: Page) -> Table:
@@ -104,7 +92,7 @@ def calibration(page: Page) -> Table:
         (
             str(grade),
             tuple(
-                _estimate(places[grade], _two) if grade in places else Cell("never given")
+                estimate(places[grade], two) if grade in places else Cell("never given")
                 for places in by_grade.values()
             ),
         )
@@ -118,7 +106,7 @@ def answering(page: Page) -> Table:
     """Shape of the answers to held-out prompts, and the loss on people's."""
     columns = [
         Column("Answer tokens", number("answers.tokens", "{:,.0f}")),
-        Column("Characters", number("answers.characters", "{:,.0f}"), _texts(paper.CHARACTERS, "{}")),
+        Column("Characters", number("answers.characters", "{:,.0f}"), texts(paper.CHARACTERS, "{}")),
         Column("Ended by itself", share("answers.ended")),
         Column("Held-out loss", number("heldout_loss", "{:.3f}")),
     ]
@@ -126,13 +114,13 @@ def answering(page: Page) -> Table:
         "Answers to held-out prompts. Loss is nats a token on held-out human answers. The paper’s lengths "
         "are those of its AlpacaEval answers."
     )
-    return _beside("Answering", note, columns, {row.name: row.figures for row in page.models})
+    return beside("Answering", note, columns, {row.name: row.figures for row in page.models})
 
 
 def head_to_head(matches: Mapping[str, Found]) -> Table:
     """Every match: wins, ties and losses in percent of what was read, and the win rate."""
     columns = [
-        Column("Win / tie / loss", _outcomes, _outcomes_of(paper.HEAD_TO_HEAD)),
+        Column("Win / tie / loss", outcomes, outcomes_of(paper.HEAD_TO_HEAD)),
         Column("Win rate", share("win_rate")),
         Column("Prompts", number("prompts", "{:,}")),
     ]
@@ -140,7 +128,7 @@ def head_to_head(matches: Mapping[str, Found]) -> Table:
         "Wins, ties and losses in percent of prompts, the judge asked in both orders; a disagreement is a "
         "tie, and a tie half a win."
     )
-    return _beside("Head to head", _unless(matches, "head_to_head", note), columns, matches, "Match")
+    return beside("Head to head", unless_measured(matches, "head_to_head", note), columns, matches, "Match")
 
 
 def matrix(results: Mapping[str, Found]) -> Table:
@@ -157,7 +145,7 @@ def matrix(results: Mapping[str, Found]) -> Table:
         if one == other:
             return Cell(SAME)
         said = f"{theirs[one, other]:.1f} %" if (one, other) in theirs else ""
-        return replace(_estimate(rates.get((one, other)), _percent, _whole), paper=said)
+        return replace(estimate(rates.get((one, other)), percent, whole), paper=said)
 
     rows = tuple((one, tuple(cell(one, other) for other in names)) for one in names)
     note = "Win rate of the model at the left against the one above."
@@ -173,21 +161,21 @@ def turned(rate: Found) -> Found:
 def alpaca_eval(results: Mapping[str, Found]) -> Table:
     """Win rates against the baseline's answers, as they are and at equal length."""
     columns = [
-        Column("Win rate", raw_win_rate, _percents(paper.ALPACA_EVAL)),
+        Column("Win rate", raw_win_rate, percents(paper.ALPACA_EVAL)),
         Column("At equal length", controlled_win_rate),
-        Column("Characters", number("length.model", "{:,.0f}"), _texts(paper.CHARACTERS, "{}")),
+        Column("Characters", number("length.model", "{:,.0f}"), texts(paper.CHARACTERS, "{}")),
         Column("Prompts", number("usable", "{:,}")),
     ]
     note = (
         "Win rate in percent against the baseline’s answers, as it is and at equal length. The paper’s is "
         "against GPT-4 Turbo, by GPT-4."
     )
-    return _beside("AlpacaEval", _unless(results, "alpaca_eval", note), columns, results)
+    return beside("AlpacaEval", unless_measured(results, "alpaca_eval", note), columns, results)
 
 
 def raw_win_rate(found: Found) -> Cell:
     """AlpacaEval's win rate in percent."""
-    return _estimate(found.get("interval"), "{:.1f}".format, "{:.0f}".format)
+    return estimate(found.get("interval"), "{:.1f}".format, "{:.0f}".format)
 
 
 def controlled_win_rate(found: Found) -> Cell:
@@ -204,13 +192,13 @@ def mt_bench(results: Mapping[str, Found]) -> Table:
     columns = [
         Column("Turn 1", number("turn_1")),
         Column("Turn 2", number("turn_2")),
-        Column("Both", number("both"), _texts(paper.MT_BENCH, "{:.2f}")),
+        Column("Both", number("both"), texts(paper.MT_BENCH, "{:.2f}")),
     ]
     scale = next((found["scale"] for found in results.values() if "scale" in found), paper.MT_BENCH_SCALE)
     note = f"Mean grades from {scale[0]} to {scale[1]}, in brackets 95 % intervals over questions."
     if scale != paper.MT_BENCH_SCALE:
         note += " The paper’s are GPT-4’s, from 1 to 10."
-    return _beside("MT-Bench", _unless(results, "mt_bench", note), columns, results)
+    return beside("MT-Bench", unless_measured(results, "mt_bench", note), columns, results)
 
 
 def mt_bench_categories(results: Mapping[str, Found]) -> Table:
@@ -224,7 +212,7 @@ def mt_bench_categories(results: Mapping[str, Found]) -> Table:
     }
     labels = dict.fromkeys(label for means in parts.values() for label in means)
     rows = tuple(
-        (label, tuple(_estimate(means.get(label), _two) for means in parts.values())) for label in labels
+        (label, tuple(estimate(means.get(label), two) for means in parts.values())) for label in labels
     )
     note = "Both turns; the paper’s two groups of categories first."
     return Table("MT-Bench by category", note, ("Category", *results), rows)
@@ -241,17 +229,17 @@ def nlp(results: Mapping[str, Found]) -> Table:
     names = tuple(dict.fromkeys([*results, *(name for test in paper.NLP.values() for name in test)]))
 
     def cell(name: str, task: str, metric: str) -> Cell:
-        return _estimate(_at(results.get(name, {}), "tasks", task, "metrics", metric), _percent, _whole)
+        return estimate(at(results.get(name, {}), "tasks", task, "metrics", metric), percent, whole)
 
     ours = [(f"{task} {metric}", tuple(cell(name, task, metric) for name in names)) for task, metric in asked]
     if asked:
-        mean = tuple(_estimate(harness_mean(results.get(name, {})), _percent, _whole) for name in names)
+        mean = tuple(estimate(harness_mean(results.get(name, {})), percent, whole) for name in names)
         ours.append(("mean of the tasks", mean))
     theirs = [
-        (_papers(test), tuple(Cell(_percents(values).get(name, "")) for name in names))
+        (papers(test), tuple(Cell(percents(values).get(name, "")) for name in names))
         for test, values in paper.NLP.items()
     ]
-    note = _unless(results, "harness", "Right answers, in brackets 95 % intervals over questions.")
+    note = unless_measured(results, "harness", "Right answers, in brackets 95 % intervals over questions.")
     return Table("NLP tests", note, ("Test", *names), (*ours, *theirs))
 
 
@@ -278,9 +266,9 @@ def harness_mean(found: Found) -> Found | None:
 
 def humans() -> Table:
     """Votes of people: the paper's, for a run has none yet."""
-    votes = Column("Win / tie / loss", lambda found: Cell(NOT_MEASURED), _outcomes_of(paper.HUMANS))
+    votes = Column("Win / tie / loss", lambda found: Cell(NOT_MEASURED), outcomes_of(paper.HUMANS))
     note = "No votes yet in this run; the paper’s, in percent of 50 prompts."
-    return _beside("Votes of people", note, [votes], {}, "Match")
+    return beside("Votes of people", note, [votes], {}, "Match")
 
 
 def ablations() -> Table:
@@ -311,7 +299,7 @@ def signals(page: Page) -> Table:
 def signal_cell(item: Signal) -> Cell:
     """A signal's figure with its interval, and whether it alarms."""
     found = {"value": item.value, "low": item.low, "high": item.high}
-    return replace(_estimate(found, significant), alarm=bool(item.alarm))
+    return replace(estimate(found, significant), alarm=bool(item.alarm))
 
 
 def rounds(page: Page) -> Table:
@@ -322,7 +310,7 @@ def rounds(page: Page) -> Table:
         Column("Judge replies", number("replies", "{:,}")),
         Column("Unreadable", share("unreadable")),
         Column("Score-like text in responses", number("flagged", "{:,}")),
-        Column("Pairs", number("pairs", "{:,}"), _texts(paper.PAIRS, "{:,}")),
+        Column("Pairs", number("pairs", "{:,}"), texts(paper.PAIRS, "{:,}")),
         Column("Ties", share("ties")),
     ]
     found = {
@@ -332,7 +320,7 @@ def rounds(page: Page) -> Table:
         "Each prompt gives at most one pair, its best against its worst response. No pair comes from equal "
         "scores, identical texts or fewer than two readable scores."
     )
-    return _beside("Rounds", note, columns, found, "Round")
+    return beside("Rounds", note, columns, found, "Round")
 
 
 def grades(page: Page) -> Table:
@@ -356,7 +344,7 @@ def training(trainings: Sequence[TrainingRow]) -> Table:
     """What each training did, and what it took."""
 
     def loss(place: int) -> Callable[[Found], Cell]:
-        return lambda row: _estimate(row["log"][place].get("loss") if row["log"] else None, "{:.3f}".format)
+        return lambda row: estimate(row["log"][place].get("loss") if row["log"] else None, "{:.3f}".format)
 
     columns = [
         Column("Items", number("items", "{:,}")),
@@ -368,7 +356,7 @@ def training(trainings: Sequence[TrainingRow]) -> Table:
         Column("Peak memory, GiB", number("peak_memory_gib", "{:.1f}")),
     ]
     rows = {row.step: row.summary | {"log": row.log} for row in trainings}
-    return _beside("Training", "", columns, rows, "Step")
+    return beside("Training", "", columns, rows, "Step")
 
 
 def curves(trainings: Sequence[TrainingRow]) -> Table:
@@ -383,88 +371,3 @@ def curves(trainings: Sequence[TrainingRow]) -> Table:
     note = "Log-probabilities are sums over a response, rewards β times what they gained since the start."
     heads = ("Curve", "Start", "25 %", "50 %", "75 %", "End")
     return Table("Training in numbers", note, heads, tuple(rows))
-
-
-def share(path: str) -> Callable[[Found], Cell]:
-    """Cells of a share of 0 to 1, in percent: an estimate, or a number without an interval."""
-    return lambda found: _estimate(_at(found, *path.split(".")), _percent, _whole)
-
-
-def number(path: str, form: str = "{:.2f}") -> Callable[[Found], Cell]:
-    """Cells of a figure as it is: an estimate, or a number without an interval."""
-    return lambda found: _estimate(_at(found, *path.split(".")), form.format)
-
-
-def _beside(
-    title: str, note: str, columns: Sequence[Column], results: Mapping[str, Found], head: str = "Model"
-) -> Table:
-    """A row for each of the run's results with the paper's figures in it; then what only the paper has."""
-    ours = [
-        (name, tuple(replace(one.cell(found), paper=one.paper.get(name, "")) for one in columns))
-        for name, found in results.items()
-    ]
-    others = dict.fromkeys(name for one in columns for name in one.paper if name not in results)
-    theirs = [(_papers(name), tuple(Cell(one.paper.get(name, "")) for one in columns)) for name in others]
-    return Table(title, note, (head, *(one.title for one in columns)), (*ours, *theirs))
-
-
-def _papers(name: str) -> str:
-    return f"paper’s {name}"
-
-
-def _unless(results: Mapping[str, Found], suite: str, note: str) -> str:
-    return note if results else f"Not measured in this run (suite {suite}); the paper’s figures. {note}"
-
-
-def _at(found: Found, *path: str) -> Any:
-    """What lies at a path of keys; None where an older or unfinished run lacks one."""
-    value: Any = found
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def _estimate(found: Any, form: Callable[[float], str], bound: Callable[[float], str] | None = None) -> Cell:
-    """An estimate {value, low, high}, or a number, as a cell."""
-    if found is None:
-        return Cell(NOT_MEASURED)
-    if not isinstance(found, Mapping):
-        return Cell(form(found))
-    if found.get("value") is None:
-        return Cell(NO_DATA)
-    low, high = (found.get(side) for side in ("low", "high"))
-    if low is None or high is None:
-        return Cell(form(found["value"]))
-    inside = bound or form
-    return Cell(form(found["value"]), f"[{inside(low)}, {inside(high)}]")
-
-
-def _outcomes(match: Found) -> Cell:
-    counts = [match[what] for what in ("wins", "ties", "losses")]
-    if not sum(counts):
-        return Cell(NO_DATA)
-    return Cell(" / ".join(f"{100 * count / sum(counts):.0f}" for count in counts))
-
-
-def _outcomes_of(matches: Mapping[tuple[str, str], Iterable[float]]) -> dict[str, str]:
-    return {" against ".join(names): " / ".join(map(str, outcomes)) for names, outcomes in matches.items()}
-
-
-def _percents(values: Mapping[str, float]) -> dict[str, str]:
-    return _texts(values, "{:.1f} %")
-
-
-def _texts(values: Mapping[str, float], form: str) -> dict[str, str]:
-    return {name: form.format(value) for name, value in values.items()}
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _whole(share: float) -> str:
-    return f"{100 * share:.0f}"
-
-
-def _two(value: float) -> str:
-    return f"{value:.2f}"
