@@ -51,7 +51,7 @@ def test_the_view_shows_steps_curves_and_signals(run):
     assert "▁" in text
     assert "0.49" in text
     assert "0.600 [0.500, 0.700]" in text
-    assert "0.40 [0.30, 0.50]" in text  # it alarms
+    assert "0.400 [0.300, 0.500]" in text  # it alarms
     assert "mean score" not in text  # nothing acts on it
 
 

@@ -149,6 +149,8 @@ def test_losses_and_metrics_equal_the_plain_ones(family):
             loss.backward()
             found.append((loss.detach(), metrics, gradients(model)))
         torch.testing.assert_close(found[0][0], found[1][0], atol=1e-5, rtol=1e-5)
+        seen = [metrics.pop("distinct_tokens") for _, metrics, _ in found]
+        assert seen[1] == found[1][1]["tokens"] > seen[0]
         assert found[0][1] == pytest.approx(found[1][1], abs=1e-5)
         torch.testing.assert_close(found[0][2], found[1][2], atol=1e-5, rtol=1e-5)
 
