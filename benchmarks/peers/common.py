@@ -32,14 +32,14 @@ def read_job() -> dict:
     return job
 
 
-def load(job: dict, dtype: str):
+def load(job: dict):
     """Tokenizer (padding on the left, as generation wants it) and model, on the job's device."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(job["model"], padding_side="left")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=dtype)
+    model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=job["dtype"])
     return tokenizer, model.to(job["device"]).eval()
 
 

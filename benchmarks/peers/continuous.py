@@ -42,7 +42,7 @@ def generate(model, tokenizer, prompts: list[list[int]], copies: int, settings: 
 def main() -> None:
     job = read_job()
     settings = job["settings"]
-    tokenizer, model = load(job, "bfloat16")
+    tokenizer, model = load(job)
     hello = encode(tokenizer, [{"role": "user", "content": "Hello."}])
     generate(model, tokenizer, [hello], 2, settings | {"max_tokens": 4})
     startup = time.perf_counter() - STARTED

@@ -57,7 +57,7 @@ def warm_up(model, tokenizer, settings: dict) -> None:
 def main() -> None:
     job = read_job()
     settings = job["settings"]
-    tokenizer, model = load(job, "bfloat16")
+    tokenizer, model = load(job)
     warm_up(model, tokenizer, settings)
     startup = time.perf_counter() - STARTED
     started = time.perf_counter()

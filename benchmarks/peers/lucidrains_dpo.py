@@ -59,7 +59,10 @@ def main() -> None:
         end_learning_rate=settings["learning_rate"] / 10,
         dropout=0.0,
         train_dataset=Pairs(),
-        accelerate_kwargs={"cpu": job["device"] == "cpu", "mixed_precision": "bf16"},
+        accelerate_kwargs={
+            "cpu": job["device"] == "cpu",
+            "mixed_precision": "bf16" if settings["bf16"] else "no",
+        },
     )
     startup = time.perf_counter() - STARTED
     started = time.perf_counter()

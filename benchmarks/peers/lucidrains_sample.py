@@ -33,7 +33,7 @@ def main() -> None:
     import torch
     from self_rewarding_lm_pytorch.sampling_utils import sample, top_p
 
-    tokenizer, model = load(job, "bfloat16")
+    tokenizer, model = load(job)
     eos, stand_in = tokenizer.eos_token_id, model.config.vocab_size
     net = bare(model, stand_in)
 

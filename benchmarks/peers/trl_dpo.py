@@ -59,7 +59,7 @@ def common_arguments(settings: dict, device: str, folder: str) -> dict:
         "num_train_epochs": 1,
         "max_steps": settings.get("steps", -1),  # -1: the epoch
         "max_length": settings["max_length"],
-        "bf16": True,
+        "bf16": settings["bf16"],
         "use_cpu": device == "cpu",
         "gradient_checkpointing": False,
         "torch_compile": settings.get("compile", False),

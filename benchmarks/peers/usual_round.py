@@ -78,7 +78,7 @@ def main() -> None:
         "beta": 0.1,
         "max_length": 1024,
     } | settings.get("dpo", {})
-    tokenizer, model = load(job, "bfloat16")
+    tokenizer, model = load(job)
     write = Writer(model, tokenizer, settings)
     warm_up(model, tokenizer, settings)
     startup = time.perf_counter() - STARTED

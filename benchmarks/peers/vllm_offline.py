@@ -36,7 +36,7 @@ def main() -> None:
 
     engine = LLM(
         model=job["model"],
-        dtype="bfloat16",
+        dtype=job["dtype"],
         max_model_len=settings.get("max_model_len", 2048),
         seed=settings.get("seed", 0),
         disable_log_stats=True,

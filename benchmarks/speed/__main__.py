@@ -22,7 +22,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
 
 import torch  # noqa: E402
-from limits import limits, products  # noqa: E402
+from limits import PRECISIONS, limits, products  # noqa: E402
 from processes import run_and_watch  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 from workloads import workloads  # noqa: E402
@@ -212,7 +212,7 @@ def table(found: dict) -> str:
     A ratio stands for each of our own rows, in their order: compiled, and not.
     """
     lines = [
-        "| workload | who | runs | seconds | tokens/s | GiB | of bf16 | ratio | target |",
+        "| workload | who | runs | seconds | tokens/s | GiB | of limit | ratio | target |",
         "|" + "---|" * 9,
     ]
     for name in PEERS:
@@ -244,9 +244,9 @@ def borrowed(name: str, runs: list[dict]) -> list[dict]:
 
 
 def of_limit(name: str, run: dict, like: dict, size: dict[str, int]) -> float | None:
-    """Share of what a large product in bfloat16 reached just before; `like` counted its targets."""
-    done = products(name, run, like, size)
-    return done and done / run["seconds"] / 1e9 / run["limits"]["bfloat16_gflops"]
+    """Share of what a large product reached just before, in the faster precision; `like` counted targets."""
+    done, limit = products(name, run, like, size), max(run["limits"][f"{p}_gflops"] for p in PRECISIONS)
+    return done and done / run["seconds"] / 1e9 / limit
 
 
 def faster(name: str, ours: list[dict], theirs: list[dict]) -> str:

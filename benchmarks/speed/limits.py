@@ -5,6 +5,10 @@ import time
 
 import torch
 
+PRECISIONS = ("bfloat16", "float32")
+SLOW = 0.1
+"""Seconds of a product of 1,024 from which on a larger one would take minutes."""
+
 
 def median_seconds(work, repeats: int = 7) -> float:
     """Median time of a piece of work, after one run that warms up."""
@@ -19,15 +23,23 @@ def median_seconds(work, repeats: int = 7) -> float:
 
 
 def limits(device: str) -> dict[str, float]:
-    """GFLOP/s of square products of 4,096, and GB/s of a copy of 512 MB, read and written."""
-    found = {}
-    for name in ("bfloat16", "float32"):
-        one, other = (torch.randn(4096, 4096, device=device).to(getattr(torch, name)) for _ in range(2))
-        found[f"{name}_gflops"] = 2 * 4096**3 / median_seconds(lambda one=one, other=other: one @ other) / 1e9
+    """GFLOP/s of square products, and GB/s of a copy of 512 MB, read and written."""
+    found = {f"{name}_gflops": gflops(getattr(torch, name), device) for name in PRECISIONS}
     here = torch.ones(512 * 2**20 // 4, device=device)
     there = torch.empty_like(here)
     found["copy_gb_s"] = 2 * here.nbytes / median_seconds(lambda: there.copy_(here)) / 1e9
     return found
+
+
+def gflops(dtype: torch.dtype, device: str) -> float:
+    """Of products of 4,096 by 4,096; of 1,024, where a processor has no instructions for such numbers."""
+    for size in (1024, 4096):
+        one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        seconds = median_seconds(lambda one=one, other=other: one @ other)
+        rate = 2 * size**3 / seconds / 1e9
+        if seconds > SLOW:
+            break
+    return rate
 
 
 def products(workload: str, run: dict, like: dict, size: dict[str, int]) -> float | None:

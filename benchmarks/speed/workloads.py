@@ -6,6 +6,7 @@ from texts import text
 
 from srlm.chat_format import load_tokenizer
 from srlm.config import PromptsSection, SeedSection
+from srlm.devices import dtype_of
 from srlm.judging.eft import as_responses, eft_examples
 from srlm.judging.rubric import load_rubric
 from srlm.models import Model
@@ -28,7 +29,9 @@ def workloads(model: Model, size: int, device: str) -> dict[str, dict]:
     ]
     taught = [*seed.instructions, *eft_examples(seed.ranked, rubric)]
     random.Random(3).shuffle(taught)
+    dtype = dtype_of("auto", device)  # of every side: what this machine multiplies faster
     dpo = {"batch_size": 8, "micro": 2, "learning_rate": 5e-6, "beta": 0.1, "max_length": 1024}
+    dpo |= {"bf16": dtype == "bfloat16"}
     jobs = {
         "responses": job(model, [turn(prompt) | {"n": 4} for prompt in prompts], max_tokens=128),
         "judging": job(model, [item | {"n": 3} for item in judged], max_tokens=96),
@@ -59,7 +62,7 @@ def workloads(model: Model, size: int, device: str) -> dict[str, dict]:
             dpo=dpo,
         ),
     }
-    return {name: each | {"device": device} for name, each in jobs.items()}
+    return {name: each | {"device": device, "dtype": dtype} for name, each in jobs.items()}
 
 
 def turn(content: str) -> dict:
