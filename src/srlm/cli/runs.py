@@ -63,7 +63,7 @@ def run(
     for model, signals in watched(folder).items():
         for item in signals:
             if item.alarm:
-                click.echo(f"  alarm    {model}: {item.alarm} ({item.name} {item.value:.2f} {item.unit})")
+                click.echo(f"  alarm    {model}: {item.alarm} ({item.name} {item.text} {item.unit})")
     click.echo(f"  models   {folder}/M*/model")
     if page:
         click.echo(f"  report   {page}  (and {page.with_suffix('.md').name})")
