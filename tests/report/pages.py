@@ -19,6 +19,7 @@ EMPTY = Page(
     best="",
     models=[],
     results={},
+    people={},
     signals={},
     taught="",
     rounds=[],

@@ -87,7 +87,8 @@ def test_what_was_not_measured_is_named_model_by_model():
     done = {f"{name}/{part}": {} for name in names for part in ("evaluation/answers", "evaluation/figures")}
     done |= {"M1/eft": {}, "M1/sft": {}, "M2/dpo": {}}
     done |= {f"{name}/evaluation/short/figures": {} for name in names[:2]}
-    found = missing(done, config, names, {"short": ("mt_bench", {"M0": {}, "M1": {}})}, {"x": {"M1": 0}})
+    results = {"short": ("mt_bench", {"M0": {}, "M1": {}})}
+    found = missing(done, config, names, results, {"x": {"M1": 0}}, voted=False)
     assert found == [
         "head-to-head of the models: not measured (suite head_to_head)",
         "AlpacaEval, raw and length-controlled: not measured (suite alpaca_eval)",
@@ -97,10 +98,13 @@ def test_what_was_not_measured_is_named_model_by_model():
         "signals of M2: not watched yet",
         "human votes: none",
     ]
+    assert missing(done, config, names, results, {"x": {"M1": 0}}, voted=True) == found[:-1]
 
 
 def test_only_a_run_that_was_told_so_is_not_watched_on_purpose():
-    said = [missing({}, {"gates.preset": preset}, ["M0", "M1"], {}, {}) for preset in ("off", "warn")]
+    said = [
+        missing({}, {"gates.preset": preset}, ["M0", "M1"], {}, {}, voted=True) for preset in ("off", "warn")
+    ]
     assert "signals of reward hacking: not watched (gates.preset=off)" in said[0]
     assert "signals of reward hacking: not watched yet" in said[1]
 

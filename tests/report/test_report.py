@@ -107,6 +107,7 @@ def page() -> Page:
             "head_to_head": ("head_to_head", {"M1": {"against": {}}, "M2": {"against": {"M1": match()}}}),
             "alpaca_eval": ("alpaca_eval", {"M2": alpaca()}),
         },
+        people={},
         signals={"KL <i>to</i> M1": {"M2": SIGNAL}},
         taught="12 answers scored by people",
         rounds=[

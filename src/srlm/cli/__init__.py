@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from srlm.cli.judging import evaluation, judge
+from srlm.cli.people import annotate, browse
 from srlm.cli.runs import chat, config, export, plan, recipes, report, run, status
 from srlm.cli.seeds import seed
 from srlm.cli.suites import suite_commands
@@ -40,5 +41,8 @@ def main() -> None:
 
 for command in suite_commands():
     evaluation.add_command(command)
-for command in (run, status, recipes, config, plan, report, export, chat, seed, judge, evaluation):
+for command in (
+    *(run, status, recipes, config, plan, report, export, chat),
+    *(annotate, browse, seed, judge, evaluation),
+):
     main.add_command(command)

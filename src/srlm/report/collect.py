@@ -11,9 +11,10 @@ from srlm.config import flatten
 from srlm.evaluation.suites.tables import suite_table
 from srlm.monitors.signals import Signal, watched
 from srlm.report.costs import Cost, costs
-from srlm.report.evidence import evidence, findings, unfinished
+from srlm.report.evidence import evidence, findings, preferences, unfinished
 from srlm.report.lineage import Link, in_order, lineage
 from srlm.report.missing import missing
+from srlm.report.people import are_votes, by_name, people_results, study_table
 from srlm.report.reading import Reading
 from srlm.report.reproducing import command
 from srlm.report.rows import (
@@ -35,8 +36,9 @@ from srlm.store.run import run_states
 class Page:
     """All that the report shows.
 
-    `signals` by their names, of each round by its name; `missing` in words; `results` by suite; `command`
-    makes a run of the same config; `memory`, GiB that the process that writes texts held at most.
+    `signals` by their names, of each round by its name; `missing` in words; `results` by suite; `people`,
+    what their votes say, by study; `command` makes a run of the same config; `memory`, GiB that the process
+    that writes texts held at most.
     """
 
     reading: Reading
@@ -48,6 +50,7 @@ class Page:
     best: str
     models: list[ModelRow]
     results: Results
+    people: dict[str, Any]
     signals: dict[str, dict[str, Signal]]
     taught: str
     rounds: list[RoundRow]
@@ -93,6 +96,21 @@ class Page:
         }
 
     @property
+    def studies(self) -> dict[str, str]:
+        """The table of every study of people's votes as plain text, by its name."""
+        return {title: study_table(saved) for title, saved in self.people.items()}
+
+    @property
+    def preferred(self) -> dict[str, Any]:
+        """What people prefer, by match."""
+        return by_name(self.people, "matches")
+
+    @property
+    def graded(self) -> dict[str, Any]:
+        """How people grade, by model."""
+        return by_name(self.people, "models")
+
+    @property
     def alarms(self) -> list[tuple[str, Signal]]:
         """The round and the signal of every alarm, round by round."""
         return [
@@ -127,11 +145,13 @@ def collect(folder: Path) -> Page:
     names = _measurable(reading.done)
     models = model_rows(reading, names)
     results = suite_results(reading, config.get("evaluation.suites") or [], names)
+    people = people_results(reading)
     signals = signal_table(reading)
     rounds = _rounds(reading)
     steps = [step for step in reading.done if step.endswith(("/sft", "/dpo"))]
     trainings = [training_row(reading, step) for step in steps]
-    reading.missing.extend(missing(reading.done, config, names, results, signals))
+    voted = are_votes(reading, people)
+    reading.missing.extend(missing(reading.done, config, names, results, signals, voted=voted))
     judge, written = config.get("judge.judge"), [row.name for row in rounds]
     last = models[-1].name if models else "M1"
     gains = changes(reading, last, judge) if last not in {"M0", "SFT", "M1"} else []
@@ -140,11 +160,12 @@ def collect(folder: Path) -> Page:
         name=folder.resolve().name,
         verdict=outcome.get("verdict") or unfinished(states),
         evidence=evidence(signals),
-        findings=findings(models),
+        findings=[*findings(models), *preferences(by_name(people, "matches"))],
         lineage=lineage(reading.done, {row.step: row.summary for row in trainings}),
         best=outcome.get("best") or _linked(folder),
         models=models,
         results=results,
+        people=people,
         signals=signals,
         taught=taught(reading.done.get("M1/eft", {}).get("counts", {})),
         rounds=rounds,

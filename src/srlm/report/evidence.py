@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from srlm.monitors.signals import Signal
+from srlm.evaluation.intervals import Estimate
+from srlm.monitors.signals import Signal, bounds
 from srlm.monitors.yardsticks import AGREEMENT, FROZEN_WIN_RATE
 from srlm.report.lineage import in_order
 from srlm.report.rows import ModelRow
@@ -45,6 +46,34 @@ def findings(models: Sequence[ModelRow]) -> list[str]:
     first, last = trained[0], trained[-1]
     known = not any(key.startswith("judge") for key in (*first.lacking, *last.lacking))
     return [*(_judging(first, last) if known else []), *_answering(first, last)]
+
+
+def preferences(matches: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Whom people prefer, a sentence a match in which they have decided something."""
+    return [_preference(match) for match in matches.values() if match["win_rate"]["value"] is not None]
+
+
+def _preference(match: Mapping[str, Any]) -> str:
+    (one, other), rate = match["models"], match["win_rate"]
+    sure = bounds(Estimate(**rate))
+    said = f"People are not shown to prefer {one} or {other}"
+    if sure and sure[0] > 0.5:
+        said = f"People prefer {one} to {other}"
+    elif sure and sure[1] < 0.5:
+        said = f"People prefer {other} to {one}"
+    inside = "" if rate["low"] is None else f" [{100 * rate['low']:.0f}, {100 * rate['high']:.0f}]"
+    num, alpha = match["annotators"], match["agreement"]["outcome"]["alpha"]["value"]
+    agreed = f", who agree with Krippendorff’s α {alpha:.2f}" if alpha is not None else ""
+    longer = match["length"]["longer"]
+    length = (
+        f" The longer answer won {_in_percent(longer['value'])} of decided prompts."
+        if (taste := bounds(Estimate(**longer))) and taste[0] > 0.5
+        else ""
+    )
+    return (
+        f"{said}: {one} wins {_in_percent(rate['value'])}{inside} of {match['prompts']} prompts, ties as a "
+        f"half, by {num} annotator{'s' if num > 1 else ''}{agreed}.{length}"
+    )
 
 
 def _judging(first: ModelRow, last: ModelRow) -> list[str]:

@@ -20,8 +20,10 @@ def missing(
     names: Sequence[str],
     results: Results,
     signals: Mapping[str, Mapping[str, Any]],
+    *,
+    voted: bool,
 ) -> list[str]:
-    """By what is there: steps that are `done`, the `names` of all models, results and signals."""
+    """By what is there: steps that are `done`, the `names` of all models, results, signals, human votes."""
     trained = [name for name in names if name != "M0"]
     steps = {name: f"{name}/{'sft' if name in {'SFT', 'M1'} else 'dpo'}" for name in trained}
     found = [f"training of {name}: not there ({step})" for name, step in steps.items() if step not in done]
@@ -40,7 +42,7 @@ def missing(
     found += _unmeasured(done, config.get("evaluation.suites") or [], names, results)
     watched = [name for name in trained if name != "SFT"]
     found += _unwatched(done, config.get("gates.preset"), watched, signals)
-    return [*found, "human votes: none"]
+    return found if voted else [*found, "human votes: none"]
 
 
 def _unmeasured(

@@ -1,0 +1,1 @@
+"""People judge: what they are asked, how they vote, and what their votes say."""
