@@ -40,7 +40,7 @@ def main() -> None:
             for path in (folder / "human").glob("*"):
                 path.unlink()
             print(f"{asked.annotators} annotators, {asked.ballots} ballots each, server killed {kills} times")
-            Trial(folder, asked.annotators, kills).go()
+            Trial(folder, asked.annotators, asked.ballots, kills).go()
 
 
 def make_run(folder: Path, prompts: int) -> None:
@@ -64,8 +64,9 @@ def make_run(folder: Path, prompts: int) -> None:
 class Trial:
     """A server, its annotators, and what they were told."""
 
-    def __init__(self, folder: Path, annotators: int, kills: int) -> None:
-        self.folder, self.annotators, self.kills = folder, annotators, kills
+    def __init__(self, folder: Path, annotators: int, each: int, kills: int) -> None:
+        self.folder, self.annotators, self.each, self.kills = folder, annotators, each, kills
+        self.total = annotators * each
         self.acknowledged: dict[tuple[int, int], str] = {}
         self.times: list[float] = []
         self.resent = 0
@@ -96,7 +97,8 @@ class Trial:
             f"a vote: median {1000 * statistics.median(self.times):.0f} ms, p95 {p95:.0f} ms, "
             f"p99 {most:.0f} ms; {self.resent} sent again to a server that was away"
         )
-        print(f"  {self.compare()}")
+        lost, more, doubled = self.compare()
+        print(f"  {lost} lost or changed, {more} that nobody cast, {doubled} doubled")
 
     async def everybody(self) -> None:
         limits = httpx2.Limits(max_connections=None)
@@ -106,16 +108,17 @@ class Trial:
             group.create_task(self.kill())
 
     async def kill(self) -> None:
-        for _ in range(self.kills):
-            await asyncio.sleep(random.uniform(2, 4))
+        """Kill the server after equal parts of all votes, and start it again."""
+        for number in range(1, self.kills + 1):
+            while len(self.acknowledged) < self.total * number / (self.kills + 1):
+                await asyncio.sleep(0.01)
             self.server.kill()
             await asyncio.to_thread(self.server.wait)
             await asyncio.to_thread(self.start, self.port)
 
     async def one(self, client: httpx2.AsyncClient, number: int, link: str) -> None:
         chance = random.Random(number)
-        total = int(re.findall(r"of (\d+) done", (await self.until(client.get, link)).text)[0])
-        for position in range(1, total + 1):
+        for position in range(1, self.each + 1):
             address, value = f"{link}ballot/{position}", chance.choice("12345")
             page = await self.until(client.get, address)
             form = re.findall(r'name="form" value="([^"]+)"', page.text)[0]
@@ -137,8 +140,8 @@ class Trial:
                 await asyncio.sleep(0.1)
         raise TimeoutError("the server did not come back")
 
-    def compare(self) -> str:
-        """What the box holds beside what was acknowledged."""
+    def compare(self) -> tuple[int, int, int]:
+        """How many acknowledged votes the box has lost or changed, how many more it holds, how many twice."""
         with closing(open_box(self.folder / "human/votes.sqlite")) as box:
             kept = {(vote.annotator, vote.item): vote.choice for vote in box.votes()}
             meant = {}
@@ -148,7 +151,7 @@ class Trial:
         with closing(sqlite3.connect(self.folder / "human/votes.sqlite")) as rows:
             (lines,) = rows.execute("SELECT count(*) FROM vote").fetchone()
         lost = [key for key in meant if kept.get(key) != meant[key]]
-        return f"{len(lost)} lost or changed, {len(kept) - len(meant)} too many, {lines - len(meant)} doubled"
+        return len(lost), len(kept.keys() - meant.keys()), lines - len(kept)
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ def collect(folder: Path) -> Page:
         name=folder.resolve().name,
         verdict=outcome.get("verdict") or unfinished(states),
         evidence=evidence(signals),
-        findings=[*findings(models), *preferences(by_name(people, "matches"))],
+        findings=[*preferences(by_name(people, "matches")), *findings(models)],
         lineage=lineage(reading.done, {row.step: row.summary for row in trainings}),
         best=outcome.get("best") or _linked(folder),
         models=models,

@@ -19,7 +19,7 @@ class Keys:
     """The keys of everybody who has a link: annotators by number, and the run's owner."""
 
     def __init__(self, secret: bytes, annotators: int) -> None:
-        self._secret = secret
+        self._secret, self.annotators = secret, annotators
         self._keys: dict[str, int | str] = {self.of(who): who for who in (*range(1, annotators + 1), OWNER)}
 
     def of(self, who: int | str) -> str:

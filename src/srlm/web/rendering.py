@@ -39,6 +39,6 @@ ENVIRONMENT = Environment(
 ENVIRONMENT.filters["parts"] = parts
 
 
-def page(name: str, status: int = 200, **shown: Any) -> HTMLResponse:
+def page(name: str, /, status: int = 200, **shown: Any) -> HTMLResponse:
     """The page of a template in web/pages, such as ``ballot``."""
     return HTMLResponse(ENVIRONMENT.get_template(f"{name}.html.jinja").render(**shown), status)

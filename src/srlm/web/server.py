@@ -123,7 +123,13 @@ def address_of(listening: socket.socket, host: str) -> str:
 def serve(app: Starlette, listening: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until Ctrl-C or SIGTERM; `ready` is called when connections are taken."""
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, lifespan="off", limit_concurrency=500
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",
+        limit_concurrency=500,
     )  # no log of requests: an address is a key
     listening.listen(512)
     ready()
