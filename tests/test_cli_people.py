@@ -1,8 +1,13 @@
 """`srlm annotate` and `srlm browse` from the command line: one's own prompts, export, mistakes."""
 
 import json
+import re
+import shutil
+import signal
 import socket
+from pathlib import Path
 
+import httpx2
 import pytest
 from click.testing import CliRunner
 
@@ -12,6 +17,7 @@ from srlm.people.asking import CHOICES
 from srlm.people.study import open_study
 from srlm.people.votes import open_box
 from srlm.store.run import Quiet
+from web.live import serving
 
 
 def run(*words):
@@ -22,7 +28,11 @@ def run(*words):
 def unserved(monkeypatch):
     """Everything but the serving: what would be served."""
     served = []
-    monkeypatch.setattr("srlm.web.serving.serve_run", lambda *given, **more: served.append(given))
+
+    def serve_run(folder, where, told, study):
+        served.append(study())
+
+    monkeypatch.setattr("srlm.web.serving.serve_run", lambda *given, study, **more: serve_run(*given, study))
     return served
 
 
@@ -33,7 +43,7 @@ def test_models_of_a_run_answer_prompts_of_a_file_and_judges_score_them(finished
     words = ("annotate", folder, "--prompts", prompts, "--models", "M1,M3", "--limit", 4, "--study", "own")
     done = run(*words)
     assert done.exit_code == 0, done.output
-    box = unserved[0][1]
+    box = unserved[0]
     assert [item.models for item in box.items] == [("M3", "M1")] * 4
     assert {item.prompt for item in box.items} <= {f"How is thing {n} done?" for n in range(6)}
     for item in box.items:
@@ -86,6 +96,7 @@ def test_exported_grades_are_seed_data(tmp_path):
     [
         (("--models", "M1,M9"), "answers of M9"),
         (("--models", "M1"), "needs two models"),
+        (("--models", ","), "no name of a run's model"),
         (("--host", "0.0.0.0"), "--expose"),  # noqa: S104
         (("--export",), "there is no such file"),
         (("--study", "a b"), "letters, digits and underscores"),
@@ -100,6 +111,7 @@ def test_mistakes_are_told_in_three_parts_and_leave_nothing(tmp_path, words, sai
     assert said in done.output
     assert "Traceback" not in done.output
     assert ("What to do:" in done.output) or "Usage:" in done.output
+    assert not (folder / "human").exists()
 
 
 def test_a_run_without_answers_and_no_run_are_told(tmp_path):
@@ -112,7 +124,7 @@ def test_a_run_without_answers_and_no_run_are_told(tmp_path):
         assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_port_in_use_is_told_and_the_votes_stay(tmp_path):
+def test_a_port_in_use_is_told(tmp_path):
     folder = plain_run(tmp_path / "demo")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -120,7 +132,7 @@ def test_a_port_in_use_is_told_and_the_votes_stay(tmp_path):
         done = run("annotate", folder, "--port", taken.getsockname()[1])
     assert done.exit_code == 2
     assert "another --port" in done.output
-    assert len(open_box(folder / "human/votes.sqlite").items) == 20
+    assert not (folder / "human").exists()  # what is asked is not fixed by a command that failed
 
 
 def test_links_stay_and_can_be_renewed(tmp_path, monkeypatch):
@@ -148,3 +160,41 @@ def test_an_exposed_server_says_what_that_means(tmp_path, monkeypatch):
     assert done.exit_code == 0, done.output
     assert "nothing is encrypted" in done.output
     assert "http://0.0.0.0" not in done.output
+
+
+def test_a_key_that_was_not_written_whole_is_refused_and_can_be_renewed(tmp_path, monkeypatch):
+    """Links that follow from nothing could be guessed."""
+    monkeypatch.setattr("srlm.web.serving.serve", lambda app, listening, ready: ready())
+    folder = plain_run(tmp_path / "demo")
+    (folder / "human").mkdir()
+    (folder / "human/votes.key").write_bytes(b"")
+    done = run("annotate", folder, "--port", 0)
+    assert done.exit_code == 2
+    assert "--renew-links" in done.output
+    assert run("annotate", folder, "--port", 0, "--renew-links").exit_code == 0
+    assert len((folder / "human/votes.key").read_bytes()) == 32
+
+
+def test_votes_are_in_one_file_when_the_server_has_ended(tmp_path):
+    """After SIGTERM as after Ctrl-C; so the file can be copied alone."""
+    for ends in (signal.SIGTERM, signal.SIGINT):
+        folder = plain_run(tmp_path / ends.name)
+        with serving(folder) as live:
+            page = httpx2.get(live.links[0] + "ballot/1").text
+            form = {"form": re.findall('name="form" value="([^"]+)"', page)[0], "todo": "vote", "choice": "3"}
+            assert httpx2.post(live.links[0] + "ballot/1", data=form).status_code == 303
+            live.process.send_signal(ends)
+            assert live.process.wait(20) == 0
+        copied = Path(shutil.copy(folder / "human/votes.sqlite", tmp_path / f"{ends.name}.sqlite"))
+        assert not list((folder / "human").glob("votes.sqlite-*"))
+        assert len(open_box(copied).votes()) == 1
+
+
+def test_where_nothing_can_be_written_a_run_can_still_be_browsed(tmp_path, monkeypatch):
+    monkeypatch.setattr("srlm.web.serving.serve", lambda app, listening, ready: ready())
+    folder = plain_run(tmp_path / "demo")
+    (folder / "human").write_text("a file, where a folder would be made")
+    assert "http://127.0.0.1" in run("browse", folder, "--port", 0).output
+    done = run("annotate", folder, "--port", 0)
+    assert done.exit_code == 2
+    assert "cannot be written" in done.output

@@ -42,17 +42,46 @@ def test_in_rating_mode_every_answer_stands_alone_below_the_criteria(tmp_path):
 
 
 def test_attention_checks_are_equal_answers_and_answers_to_another_prompt(tmp_path):
-    box = opened(plain_run(tmp_path, prompts=6), models=("M1", "M2"), checks=2)
+    box = opened(plain_run(tmp_path, prompts=12), models=("M1", "M2"), checks=2)
     same = [item for item in box.items if item.check == "same"]
     bad = [item for item in box.items if item.check == "bad"]
     assert len(same) == len(bad) == 2
     assert all(item.answers[0] == item.answers[1] for item in same)
-    answered = {item.answers[0].text: item.prompt for item in box.items if not item.check}
+    texts = {(text.split()[-1], item.prompt) for item in box.items for text in [item.answers[0].text]}
     for item in bad:
-        assert answered[item.answers[0].text] == item.prompt != answered[item.answers[1].text]
-    rated = opened(tmp_path, "ratings", kind="rating", models=("M1",), checks=3)
-    assert [item.check for item in rated.items].count("bad") == 3
-    assert len({item.id for item in box.items}) == len(box.items)
+        own, stray = (answer.text.rpartition(".")[2][:-1] for answer in item.answers)
+        assert item.prompt.startswith(f"Question {own}:")
+        assert own != stray
+        assert len(set(item.models)) == 1
+    assert texts
+
+
+def test_a_check_tells_nothing_about_other_ballots(tmp_path):
+    """Its prompt stands in no other ballot, and its answer is any model's."""
+    plain_run(tmp_path, prompts=60)
+    box = opened(tmp_path, models=("M1", "M2", "M3"), checks=9, limit=30)
+    prompts = [item.prompt_id for item in box.items if item.check]
+    others = {item.prompt_id for item in box.items if not item.check}
+    assert len(prompts) == len(set(prompts)) == 18
+    assert not set(prompts) & others
+    assert len(others) == 30  # checks took prompts beyond the limit
+    assert {item.models[0] for item in box.items if item.check} == {"M1", "M2", "M3"}
+
+
+def test_checks_of_grades_are_answers_to_another_prompt(tmp_path):
+    box = opened(plain_run(tmp_path), "ratings", kind="rating", models=("M1",), checks=3)
+    checks = [item for item in box.items if item.check]
+    assert [item.check for item in checks] == ["bad"] * 3
+    assert not [one for one in checks if f"0.{one.prompt.split()[1][:-1]})" in one.answers[0].text]
+    assert len(box.items) == 20
+
+
+@pytest.mark.parametrize("texts", [["same"] * 9, [""] * 9, ["a", *[""] * 8]])
+def test_no_check_is_made_that_nobody_could_pass(tmp_path, texts):
+    made_run(tmp_path, {"M1": texts, "M2": texts})
+    with pytest.raises(ConfigError, match="a check takes a prompt of its own"):
+        opened(tmp_path, models=("M1", "M2"), checks=1)
+    assert not (tmp_path / "human/votes.sqlite").exists()
 
 
 def test_a_study_goes_on_as_it_was_and_refuses_other_questions(tmp_path):
@@ -98,7 +127,12 @@ def test_models_that_answered_different_prompts_are_not_compared(tmp_path):
     [
         ({"models": ("M1",)}, "needs two models"),
         ({"models": ("M1", "M1")}, "twice"),
+        ({"models": ("M1", "../run/M3")}, "is no name of a run's model"),
+        ({"models": ("M1", "")}, "is no name of a run's model"),
         ({"name": "../votes"}, "name of a file"),
+        ({"name": "Browser"}, "which is the run browser's"),
+        ({"name": "v" * 200}, "at most 60 letters"),
+        ({"name": "browser"}, "which is the run browser's"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(tmp_path, wanted, words):
@@ -106,9 +140,9 @@ def test_what_cannot_be_asked_is_refused(tmp_path, wanted, words):
         opened(plain_run(tmp_path), **wanted)
 
 
-def test_a_bad_answer_needs_another_prompt(tmp_path):
-    with pytest.raises(ConfigError, match="one prompt only"):
-        opened(plain_run(tmp_path, prompts=1), models=("M1", "M2"), checks=1)
+def test_checks_leave_something_to_ask_about(tmp_path):
+    with pytest.raises(ConfigError, match="0 would be left"):
+        opened(plain_run(tmp_path, prompts=2), models=("M1", "M2"), checks=1)
 
 
 def test_no_run_is_no_study(tmp_path):

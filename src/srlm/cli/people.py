@@ -1,6 +1,7 @@
 """Commands for people: judge a run's answers blind, and look at its records."""
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from srlm.cli.options import run_folder, runs_option
 
 if TYPE_CHECKING:
     from srlm.people.votes import BallotBox
+    from srlm.web.serving import Links
 
 host_option = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 expose_option = click.option(
@@ -71,12 +73,11 @@ def annotate(
         _export(folder, study_path(folder, name))
         return
     models, prompts = wanted.pop("models"), wanted.pop("prompts")
-    wanted["models"] = models and tuple(part.strip() for part in models.split(",") if part.strip())
+    wanted["models"] = models and tuple(part.strip() for part in models.split(","))
     wanted["prompts"] = prompts and str(prompts.resolve())
     wanted["kind"] = "rating" if rate else "comparison"
-    _serve(
-        folder, (host, port, expose), _open(folder, name, wanted), annotators=annotators, renew=renew_links
-    )
+    opened = partial(_open, folder, name, wanted)
+    _serve(folder, (host, port, expose), study=opened, annotators=annotators, renew=renew_links)
 
 
 @click.command()
@@ -88,7 +89,7 @@ def annotate(
 @renew_option
 def browse(run: str, *, runs: Path, host: str, port: int, expose: bool, renew_links: bool) -> None:
     """Look at a run's records in a browser: search, filter, read judgments, compare two rounds."""
-    _serve(run_folder(run, runs), (host, port, expose), None, annotators=0, renew=renew_links)
+    _serve(run_folder(run, runs), (host, port, expose), renew=renew_links)
 
 
 def _open(folder: Path, name: str, wanted: dict[str, Any]) -> "BallotBox":
@@ -102,32 +103,29 @@ def _open(folder: Path, name: str, wanted: dict[str, Any]) -> "BallotBox":
         return open_study(folder, name, wanted, progress)
 
 
-def _serve(
-    folder: Path, where: tuple[str, int, bool], box: "BallotBox | None", *, annotators: int, renew: bool
-) -> None:
+def _serve(folder: Path, where: tuple[str, int, bool], **more: Any) -> None:
     """Print the links and serve until Ctrl-C."""
-    from srlm.web.serving import serve_run
+    from srlm.web.serving import Where, serve_run
 
-    host, port, exposed = where
-    if exposed:
+    address = Where(*where)
+    if address.exposed:
+        said = f"Other machines can reach {address.host}: whoever has a link can use it"
+        click.echo(f"{said}, and nothing is encrypted.", err=True)
+    serve_run(folder, address, _told, **more)
+    if more.get("study"):
         click.echo(
-            f"Other machines can reach {host}: whoever has a link can use it, and nothing is encrypted.",
-            err=True,
+            f"\nEvery vote is kept. The same command goes on; the report shows them: srlm report {folder}"
         )
 
-    def ready(people: list[str], owner: str) -> None:
-        if box:
-            click.echo(
-                f"{len(box.items)} ballots of {', '.join(box.study.models)}. A link for each annotator:"
-            )
-        for number, link in enumerate(people, 1):
-            click.echo(f"  annotator {number:<4}{link}")
-        click.echo(f"For you alone, it shows the models' names:\n  the run       {owner}\nCtrl-C ends it.")
 
-    serve_run(folder, box, annotators, (host, port, exposed), ready, renew=renew)
-    if box:
-        click.echo(f"\nEvery vote is in {box.path}. The same command goes on; the report shows the votes:")
-        click.echo(f"  srlm report {folder}")
+def _told(links: "Links") -> None:
+    """Print the links."""
+    if links.box:
+        models, num = ", ".join(links.box.study.models), len(links.box.items)
+        click.echo(f"{num} ballots of {models}. A link for each annotator:")
+    for number, link in enumerate(links.people, 1):
+        click.echo(f"  annotator {number:<4}{link}")
+    click.echo(f"For you alone, it shows the models' names:\n  the run       {links.owner}\nCtrl-C ends it.")
 
 
 def _export(folder: Path, path: Path) -> None:

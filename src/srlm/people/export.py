@@ -8,6 +8,7 @@ from typing import Any
 
 from srlm.people.figures import study_figures
 from srlm.people.ranked import ranked_lines
+from srlm.people.study import HELD_OUT
 from srlm.people.votes import BallotBox
 from srlm.store.files import write_atomically
 
@@ -22,7 +23,8 @@ def export_study(folder: Path, box: BallotBox) -> tuple[list[Path], dict[str, An
     text = json.dumps(figures, indent=1, ensure_ascii=False)
     files = {"votes.jsonl": _lines(_votes(box)), "figures.json": text + "\n"}
     if box.study.kind == "rating":
-        ranked, left_out = ranked_lines(box.items, box.votes())
+        held_out = box.study.prompts == HELD_OUT
+        ranked, left_out = ranked_lines(box.items, box.votes(), held_out=held_out)
         files["ranked.jsonl"] = _lines(line.model_dump_json(exclude_none=True) for line in ranked)
     paths = []
     for name, content in files.items():

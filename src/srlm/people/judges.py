@@ -10,8 +10,8 @@ there are:
     frozen  both answers by M1, which was never trained on its own words (M?/watch/frozen; for M1 watch/own)
     SUITE   a head-to-head suite's judge, in both orders, or by its grades, where it saw these very answers
 
-Models before M1 are not watched, so of SFT and M0 there is a suite's word only. Answers are found by the ids
-of their responses: those to prompts of a file were not judged in the run, and have no word.
+A run does not watch models before M1, so of SFT and M0 there is a suite's word only. Answers are found by the
+ids of their responses; those to prompts of a file are judged where they were made (people/answering.py).
 """
 
 import json

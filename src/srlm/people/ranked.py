@@ -5,18 +5,20 @@ from collections.abc import Iterable, Sequence
 
 from srlm.people.asking import Item, Vote
 from srlm.people.results import Voted, voted
-from srlm.seeds.loading import RankedAnswer, RankedPrompt
+from srlm.seeds.loading import RankedAnswer, RankedPrompt, Split
 
 
-def ranked_lines(items: Sequence[Item], votes: Iterable[Vote]) -> tuple[list[RankedPrompt], Counter[str]]:
+def ranked_lines(
+    items: Sequence[Item], votes: Iterable[Vote], *, held_out: bool = False
+) -> tuple[list[RankedPrompt], Counter[str]]:
     """A line a prompt with two or more different answers that people graded; and how many answers were left
     out or merged, by the reason.
 
     An answer's score is the mean of its annotators' grades, rounded, a half up: 3 and 4 give 4. Its
     justification is the longest note of an annotator whose grade is that score, empty where none wrote one.
-    Answers of one text are one answer with the grades of all, whose author is every model that wrote it. No
-    line says on which side of a split it is: where the run's own held-out prompts were asked about, their
-    lines stand in its seed data already.
+    Answers of one text are one answer with the grades of all, whose author is every model that wrote it.
+    `held_out`: the prompts are a run's held-out ones; their lines say so, to measure a judge by and not to
+    teach it.
     """
     left: Counter[str] = Counter()
     prompts: dict[str, dict[str, list[Voted]]] = {}
@@ -33,7 +35,8 @@ def ranked_lines(items: Sequence[Item], votes: Iterable[Vote]) -> tuple[list[Ran
             left["the only graded answer to its prompt"] += len(texts)
         else:
             answers = tuple(_answer(copies) for copies in texts.values())
-            lines.append(RankedPrompt(prompt=prompt, answers=answers))
+            side: Split | None = "heldout" if held_out else None
+            lines.append(RankedPrompt(prompt=prompt, answers=answers, split=side))
     return lines, +left
 
 

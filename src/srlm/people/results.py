@@ -270,9 +270,9 @@ def _annotators(found: Iterable[Voted]) -> dict[str, dict[str, int]]:
         for who, vote in one.votes.items():
             count = counts.setdefault(who, Counter())
             if not one.item.check:
-                count.update(votes=1, cannot_judge=vote.choice == CANNOT_JUDGE)
+                count.update(votes=1, cannot_judge=int(vote.choice == CANNOT_JUDGE))
             elif (passed := _passes(one.item, vote)) is not None:
-                count.update(checks=1, passed=passed)
+                count.update(checks=1, passed=int(passed))
     keys = ("votes", "cannot_judge", "checks", "passed")
     return {str(who): {key: count[key] for key in keys} for who, count in sorted(counts.items())}
 

@@ -34,7 +34,9 @@ CREATE TABLE vote (
 ) STRICT;
 CREATE INDEX votes_of ON vote (annotator, item, number);
 """
-LAST = "SELECT * FROM vote WHERE number IN (SELECT max(number) FROM vote {} GROUP BY annotator, item)"
+LAST = """
+SELECT * FROM vote WHERE number IN (SELECT max(number) FROM vote {} GROUP BY annotator, item) ORDER BY number
+"""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,6 @@ class BallotBox:
         self.study = _study(connection)
         rows = connection.execute("SELECT content FROM item ORDER BY number").fetchall()
         self.items = [_item(json.loads(content)) for (content,) in rows]
-        self._by_id = {item.id: item for item in self.items}
 
     def cast(
         self, annotator: int, item: Item, choice: str, reasons: Sequence[str] = (), note: str = ""
@@ -87,35 +88,28 @@ class BallotBox:
             )
         return True
 
-    def undo(self, annotator: int) -> Item | None:
-        """Withdraw the annotator's latest word that is not withdrawn; the item, None where there is none."""
-        with self._lock:
-            last = max(self._last(annotator), key=lambda row: row[0], default=None)
-            if last is None:
-                return None
-            item = self._by_id[last[1].item]
-            self.cast(annotator, item, WITHDRAWN)
-            return item
-
     def said_by(self, annotator: int) -> dict[str, Vote]:
-        """What an annotator says of each item, skipped ones included, by the item's id."""
+        """What an annotator says of each item, by its id, skipped ones included; the latest word last."""
         with self._lock:
-            return {vote.item: vote for _, vote in self._last(annotator)}
+            rows = self._connection.execute(LAST.format("WHERE annotator = ?"), (annotator,)).fetchall()
+        return {vote.item: vote for row in rows if (vote := _vote(row)).choice != WITHDRAWN}
 
     def votes(self) -> list[Vote]:
         """What counts: everybody's last word on every item, without what was skipped or withdrawn."""
         with self._lock:
-            rows = self._connection.execute(LAST.format("") + " ORDER BY number").fetchall()
+            rows = self._connection.execute(LAST.format("")).fetchall()
         return [vote for row in rows if (vote := _vote(row)).choice not in {SKIPPED, WITHDRAWN}]
+
+    @property
+    def has_words(self) -> bool:
+        """Whether anybody has said anything, be it withdrawn."""
+        with self._lock:
+            return self._connection.execute("SELECT 1 FROM vote LIMIT 1").fetchone() is not None
 
     def close(self) -> None:
         """Close the file; its log goes into it."""
         with self._lock:
             self._connection.close()
-
-    def _last(self, annotator: int) -> list[tuple[int, Vote]]:
-        rows = self._connection.execute(LAST.format("WHERE annotator = ?"), (annotator,)).fetchall()
-        return [(row[0], vote) for row in rows if (vote := _vote(row)).choice != WITHDRAWN]
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -131,21 +125,32 @@ class BallotBox:
 
 
 def make_box(path: Path, study: Study, items: Sequence[Item]) -> None:
-    """A new study's file, whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A new study's file, whole or not there; raises RunError where it cannot be written."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
-        connection.executescript(TABLES)
-        connection.execute("BEGIN")
-        settings = asdict(study) | {"models": list(study.models)}
-        rows = [(key, json.dumps(value)) for key, value in settings.items()]
-        connection.executemany("INSERT INTO study VALUES (?, ?)", rows)
-        contents = [(item.id, json.dumps(asdict(item))) for item in items]
-        connection.executemany("INSERT INTO item (id, content) VALUES (?, ?)", contents)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
+            _fill(connection, study, items)
+        temporary.replace(path)
+    except (OSError, sqlite3.OperationalError) as error:
+        raise RunError(
+            f"study {path}",
+            f"it cannot be written: {error}",
+            "make room, or let the folder be written to; a run that is to stay as it is can be copied first",
+        ) from error
+
+
+def _fill(connection: sqlite3.Connection, study: Study, items: Sequence[Item]) -> None:
+    connection.executescript(TABLES)
+    connection.execute("BEGIN")
+    settings = asdict(study) | {"models": list(study.models)}
+    rows = [(key, json.dumps(value)) for key, value in settings.items()]
+    connection.executemany("INSERT INTO study VALUES (?, ?)", rows)
+    contents = [(item.id, json.dumps(asdict(item))) for item in items]
+    connection.executemany("INSERT INTO item (id, content) VALUES (?, ?)", contents)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
 
 
 def open_box(path: Path) -> BallotBox:

@@ -6,6 +6,7 @@ from typing import Any
 from srlm.evaluation.intervals import Estimate
 from srlm.monitors.signals import Signal, bounds
 from srlm.monitors.yardsticks import AGREEMENT, FROZEN_WIN_RATE
+from srlm.people.asking import CANNOT_JUDGE
 from srlm.report.lineage import in_order
 from srlm.report.rows import ModelRow
 
@@ -62,8 +63,11 @@ def _preference(match: Mapping[str, Any]) -> str:
     elif sure and sure[1] < 0.5:
         said = f"People prefer {other} to {one}"
     inside = "" if rate["low"] is None else f" [{100 * rate['low']:.0f}, {100 * rate['high']:.0f}]"
-    num, alpha = match["annotators"], match["agreement"]["outcome"]["alpha"]["value"]
-    agreed = f", who agree with Krippendorff’s α {alpha:.2f}" if alpha is not None else ""
+    num, alpha = match["annotators"], match["agreement"]["outcome"]["alpha"]
+    known = bounds(Estimate(**alpha)) is not None  # on prompts enough
+    agreed = f" Krippendorff’s α on {alpha['num']} of them: {alpha['value']:.2f}." if known else ""
+    counted = sum(number for choice, number in match["votes"].items() if choice != CANNOT_JUDGE)
+    each = counted / match["prompts"]
     longer = match["length"]["longer"]
     length = (
         f" The longer answer won {_in_percent(longer['value'])} of decided prompts."
@@ -72,7 +76,7 @@ def _preference(match: Mapping[str, Any]) -> str:
     )
     return (
         f"{said}: {one} wins {_in_percent(rate['value'])}{inside} of {match['prompts']} prompts, ties as a "
-        f"half, by {num} annotator{'s' if num > 1 else ''}{agreed}.{length}"
+        f"half, by {num} annotator{'s' if num > 1 else ''}, {each:.1f} votes a prompt.{agreed}{length}"
     )
 
 

@@ -278,7 +278,7 @@ def humans(matches: Mapping[str, Found]) -> Table:
         Column("Longer wins", share("length.longer")),
     ]
     if not matches:
-        note = "No votes yet in this run; the paper’s, in percent of 50 prompts."
+        note = "No comparisons by people yet in this run; the paper’s, in percent of 50 prompts."
         return beside("Votes of people", note, columns[:1], {}, "Match")
     note = (
         "The majority of annotators decides a prompt, and a tie is half a win; in brackets 95 % intervals "

@@ -4,9 +4,10 @@ An address holds the annotator's key and a ballot's place in their own order, so
 browser. A form carries a key of its own page. Everything works without JavaScript.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -46,27 +47,43 @@ class Desk:
     key: str
     annotator: int
     ballots: list[Ballot]
-    said: Mapping[str, Vote]
+    said: dict[str, Vote]
 
     @property
     def done(self) -> int:
-        return sum(vote.choice != SKIPPED for vote in self.said.values())
+        return len(self.said) - len(self.skipped)
+
+    @cached_property
+    def skipped(self) -> list[int]:
+        """The places of the ballots that were skipped."""
+        return [one.position for one in self.ballots if (vote := self.vote(one)) and vote.choice == SKIPPED]
 
     @property
-    def skipped(self) -> list[Ballot]:
-        return [one for one in self.ballots if (vote := self.vote(one)) and vote.choice == SKIPPED]
+    def last(self) -> int | None:
+        """The place of the ballot that was voted on or skipped last."""
+        latest = next(reversed(self.said), None)
+        return next((one.position for one in self.ballots if one.item.id == latest), None)
 
     def vote(self, ballot: Ballot) -> Vote | None:
         """What was said on a ballot."""
         return self.said.get(ballot.item.id)
 
+    def has_voted(self, ballot: Ballot) -> bool:
+        """Whether they said something on a ballot that counts."""
+        return bool(self.vote(ballot)) and ballot.position not in self.skipped
+
     def after(self, position: int) -> str:
         """Where to go from a ballot: the next open one, then one that was skipped, then the end."""
         onward = [*self.ballots[position:], *self.ballots[:position]]
-        skipped = [one for one in onward if one in self.skipped and one.position != position]
-        for one in (*(one for one in onward if not self.vote(one)), *skipped):
-            return f"/a/{self.key}/ballot/{one.position}"
+        still_open = [one.position for one in onward if not self.vote(one)]
+        skipped = [place for place in self.skipped if place != position]
+        for place in (*still_open, *sorted(skipped, key=lambda place: (place <= position, place))):
+            return self.place(place)
         return f"/a/{self.key}/end"
+
+    def place(self, position: int) -> str:
+        """A ballot's address."""
+        return f"/a/{self.key}/ballot/{position}"
 
 
 class Annotating:
@@ -84,8 +101,8 @@ class Annotating:
             Route("/a/{key}/next", self.onward),
             Route("/a/{key}/end", self.end),
             Route("/a/{key}/undo", self.undo, methods=["POST"]),
-            Route("/a/{key}/ballot/{position:int}", self.ballot),
-            Route("/a/{key}/ballot/{position:int}", self.vote, methods=["POST"]),
+            Route("/a/{key}/ballot/{position}", self.ballot),
+            Route("/a/{key}/ballot/{position}", self.vote, methods=["POST"]),
         ]
 
     def welcome(self, request: Request) -> HTMLResponse:
@@ -103,11 +120,12 @@ class Annotating:
     def end(self, request: Request) -> HTMLResponse:
         """Thanks, and what was skipped."""
         desk = self._desk(request)
-        return page("end", desk=desk, undo=self._keys.form(desk.annotator, "undo"))
+        return page("end", desk=desk, undo=self._undo_form(desk))
 
     def ballot(self, request: Request) -> HTMLResponse:
         """A prompt, its answers, and the form to judge them."""
-        return self._page(self._desk(request), request.path_params["position"])
+        desk = self._desk(request)
+        return self._page(desk, _find(desk, request))
 
     async def vote(self, request: Request) -> Response:
         """Keep a vote, a skip, or that a vote is withdrawn; on to the next ballot."""
@@ -120,14 +138,17 @@ class Annotating:
         return await run_in_threadpool(self._undo, request, form)
 
     def _vote(self, request: Request, form: Mapping[str, list[str]]) -> Response:
-        desk, position = self._desk(request), request.path_params["position"]
-        ballot = _find(desk, position)
+        desk = self._desk(request)
+        ballot = _find(desk, request)
+        position = ballot.position
         self._check(desk, f"ballot {position}", form)
         todo, note = _one(form, "todo"), _one(form, "note").strip().replace("\r\n", "\n")
-        if todo in {SKIPPED, WITHDRAWN}:
+        if todo == WITHDRAWN or (
+            todo == SKIPPED and not desk.has_voted(ballot)
+        ):  # looking back loses no vote
             self._box.cast(desk.annotator, ballot.item, todo)
-            here = f"/a/{desk.key}/ballot/{position}"
-            return _go(here if todo == WITHDRAWN else self._desk(request).after(position))
+        if todo in {SKIPPED, WITHDRAWN}:
+            return _go(desk.place(position) if todo == WITHDRAWN else self._desk(request).after(position))
         reasons = tuple(reason for reason in REASONS if reason in form.get("reason", []))
         fault, choice = "", said(ballot, _one(form, "choice"))
         if choice is None:
@@ -136,19 +157,22 @@ class Annotating:
             fault = f"The note has {len(note):,} characters; {LONGEST_NOTE:,} are kept at most. Shorten it."
         if fault or choice is None:
             entered = Vote(ballot.item.id, desk.annotator, choice or "", reasons, note)
-            return self._page(desk, position, entered, fault)
+            return self._page(desk, ballot, entered, fault)
         self._box.cast(desk.annotator, ballot.item, choice, reasons, note)
         return _go(self._desk(request).after(position))
 
     def _undo(self, request: Request, form: Mapping[str, list[str]]) -> Response:
-        desk = self._desk(request)
-        self._check(desk, "undo", form)
-        item = self._box.undo(desk.annotator)
-        found = [one.position for one in desk.ballots if item and one.item.id == item.id]
-        return _go(f"/a/{desk.key}/ballot/{found[0]}" if found else desk.after(0))
+        """Withdraw what the form was about, if it is still the latest word: a second press undoes no more."""
+        desk, position = self._desk(request), _one(form, "position")
+        self._check(desk, f"undo {position}", form)
+        if str(desk.last) == position:
+            self._box.cast(desk.annotator, desk.ballots[int(position) - 1].item, WITHDRAWN)
+        return _go(desk.place(int(position)))
 
-    def _page(self, desk: Desk, position: int, entered: Vote | None = None, fault: str = "") -> HTMLResponse:
-        ballot = _find(desk, position)
+    def _undo_form(self, desk: Desk) -> str:
+        return self._keys.form(desk.annotator, f"undo {desk.last}")
+
+    def _page(self, desk: Desk, ballot: Ballot, entered: Vote | None = None, fault: str = "") -> HTMLResponse:
         vote = entered or desk.vote(ballot)
         return page(
             "ballot",
@@ -163,8 +187,8 @@ class Annotating:
             fault=fault,
             reasons=REASONS,
             criteria=self._box.study.criteria,
-            form=self._keys.form(desk.annotator, f"ballot {position}"),
-            undo=self._keys.form(desk.annotator, "undo"),
+            form=self._keys.form(desk.annotator, f"ballot {ballot.position}"),
+            undo=self._undo_form(desk),
             longest_note=LONGEST_NOTE,
             long=LONG,
         )
@@ -182,10 +206,11 @@ class Annotating:
             raise HTTPException(403, "This form is not from your own page, or from before the links changed.")
 
 
-def _find(desk: Desk, position: int) -> Ballot:
-    if not 1 <= position <= len(desk.ballots):
+def _find(desk: Desk, request: Request) -> Ballot:
+    position = request.path_params["position"]
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", position) or int(position) > len(desk.ballots):
         raise HTTPException(404)
-    return desk.ballots[position - 1]
+    return desk.ballots[int(position) - 1]
 
 
 def _one(form: Mapping[str, list[str]], name: str) -> str:

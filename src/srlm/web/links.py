@@ -9,10 +9,14 @@ import hmac
 import os
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+from srlm.errors import RunError
+
 OWNER = "owner"
+LENGTH = 32
+"""Bytes of a secret."""
 
 
 class Keys:
@@ -53,22 +57,37 @@ class Keys:
 
 
 def secret_in(path: Path, *, renew: bool = False) -> bytes:
-    """The secret in a file, made where there is none; `renew` makes another, and all links so far end."""
+    """The secret in a file, made where there is none; `renew` makes another, and all links so far end.
+
+    Raises RunError for a file that holds none: links that follow from nothing could be guessed.
+    """
     if renew:
         path.unlink(missing_ok=True)
+    if not path.exists():
+        _keep(secrets.token_bytes(LENGTH), path)
+    secret = path.read_bytes()
+    if len(secret) != LENGTH:
+        raise RunError(
+            f"file {path}",
+            f"links follow from the {LENGTH} random bytes in it, and it has {len(secret)}",
+            "run the command again with --renew-links: everybody gets a new link, and no vote is lost",
+        )
+    return secret
+
+
+def _keep(secret: bytes, path: Path) -> None:
+    """The file, whole or not there, for its owner's eyes alone; another process's stays if it was first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(32))
-    except FileExistsError:
-        pass
-    return path.read_bytes()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(secret)
+        file.flush()
+        os.fsync(file.fileno())
+    with suppress(FileExistsError):
+        os.link(temporary, path)
+    temporary.unlink()
 
 
 def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(), other.encode())
-
-
-def listed(links: Iterable[tuple[str, str]]) -> str:
-    """Names and links, a line each, to print."""
-    return "\n".join(f"  {name:<14}{link}" for name, link in links)

@@ -1,8 +1,10 @@
 """The server: which pages there are, who is let in, on which address it listens."""
 
 import ipaddress
+import signal
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.resources import files
 
 import uvicorn
@@ -28,19 +30,23 @@ WORDS = {
 }
 
 
-def app_of(routes: Sequence[BaseRoute], keys: Keys, *, local: bool) -> Starlette:
-    """The pages behind everything that guards them; `local`: only for names of this machine."""
+def app_of(routes: Sequence[BaseRoute], keys: Keys, host: str = "127.0.0.1") -> ASGIApp:
+    """The pages behind everything that guards them; on a `host` of this machine for its names alone."""
     static = Mount("/static", StaticFiles(directory=str(files("srlm").joinpath("web/static"))))
-    hosts = ["127.0.0.1", "localhost", "[::1]"] if local else ["*"]
-    return Starlette(
+    names = ["127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host]
+    app = Starlette(
         routes=[*routes, static],
         middleware=[
-            Middleware(Headers),
-            Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+            Middleware(
+                TrustedHostMiddleware,
+                allowed_hosts=names if is_loopback(host) else ["*"],
+                www_redirect=False,
+            ),
             Middleware(Rates, keys=keys),
         ],
         exception_handlers={HTTPException: _told, 500: _failed},
     )
+    return Headers(app)  # around all of it: a page that says that something failed has them, too
 
 
 class Rates:
@@ -120,8 +126,8 @@ def address_of(listening: socket.socket, host: str) -> str:
     return f"http://{f'[{name}]' if ':' in name else name}:{listening.getsockname()[1]}"
 
 
-def serve(app: Starlette, listening: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve until Ctrl-C or SIGTERM; `ready` is called when connections are taken."""
+def serve(app: ASGIApp, listening: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until Ctrl-C or SIGTERM, and come back; `ready` is called when connections are taken."""
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -131,9 +137,11 @@ def serve(app: Starlette, listening: socket.socket, ready: Callable[[], None]) -
         ws="none",
         limit_concurrency=500,
     )  # no log of requests: an address is a key
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn hands it on when it has closed
     listening.listen(512)
     ready()
-    uvicorn.Server(config).run(sockets=[listening])
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 async def _told(request: Request, error: Exception) -> Response:

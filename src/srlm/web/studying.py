@@ -29,14 +29,17 @@ def study_route(folder: Path, box: BallotBox, annotators: int) -> Route:
     frame |= {"more": PEOPLE, "progress": None, "trouble": "", "problems": []}
 
     def show(request: Request) -> Response:
-        found = study_figures(folder, box)
+        table = ""
+        if "figures" in request.query_params:  # takes seconds, and not every look is for them
+            found = study_figures(folder, box)
+            table = figures_text(found["figures"], found["judges"])
         return page(
             "study",
             name=box.path.stem,
             study=box.study,
             num=len(box.items),
             annotators=[_at_work(box, number) for number in range(1, annotators + 1)],
-            table=figures_text(found["figures"], found["judges"]),
+            table=table,
             **frame,
         )
 
