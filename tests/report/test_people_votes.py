@@ -13,6 +13,7 @@ from srlm.people.asking import CHOICES, Answer, Item, Vote
 from srlm.people.figures import figures_of
 from srlm.people.votes import Study, make_box, open_box
 from srlm.report import tables
+from srlm.report.card import render_card
 from srlm.report.cells import NO_DATA, Cell
 from srlm.report.collect import collect
 from srlm.report.evidence import preferences
@@ -189,3 +190,11 @@ def test_a_study_without_a_vote_is_no_vote(folder):
     items, _ = voted()
     keep(folder, "votes", items, [])
     assert "human votes: none" in collect(folder).missing
+
+
+def test_a_card_tells_what_people_said_of_its_model_and_not_of_later_ones():
+    given = page(people={"votes": compared(("M3", "M1"))})
+    said = render_card(given, "M3", "a base", None)
+    assert "- People are not shown to prefer M3 or M1" in said or "- People prefer" in said
+    assert "People have not judged" not in said
+    assert "People have not judged" in render_card(given, "M1", "a base", None)

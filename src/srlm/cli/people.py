@@ -113,9 +113,8 @@ def _serve(folder: Path, where: tuple[str, int, bool], **more: Any) -> None:
         click.echo(f"{said}, and nothing is encrypted.", err=True)
     serve_run(folder, address, _told, **more)
     if more.get("study"):
-        click.echo(
-            f"\nEvery vote is kept. The same command goes on; the report shows them: srlm report {folder}"
-        )
+        click.echo("\nEvery vote is kept, and the same command goes on. The report shows what they say:")
+        click.echo(f"  srlm report {folder}")
 
 
 def _told(links: "Links") -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srlm.report.collect import Page
-from srlm.report.evidence import evidence
+from srlm.report.evidence import evidence, preferences
 from srlm.report.lineage import ancestors
 from srlm.report.render import environment
 
@@ -26,8 +26,16 @@ def render_card(page: Page, name: str, base: str, licence: str | None) -> str:
             licence=licence,
             data=seed_data(page, name),
             watched=[row[name] for row in own.signals.values() if name in row],
+            votes=preferences(matches_of(page, name)),
         )
     )
+
+
+def matches_of(page: Page, name: str) -> dict[str, Any]:
+    """People's votes on a model beside those that it came of."""
+    known = {*ancestors(name), "SFT"}
+    found = page.preferred.items()
+    return {title: match for title, match in found if name in match["models"] and known >= {*match["models"]}}
 
 
 def up_to(page: Page, name: str) -> Page:

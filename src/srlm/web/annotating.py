@@ -143,9 +143,8 @@ class Annotating:
         position = ballot.position
         self._check(desk, f"ballot {position}", form)
         todo, note = _one(form, "todo"), _one(form, "note").strip().replace("\r\n", "\n")
-        if todo == WITHDRAWN or (
-            todo == SKIPPED and not desk.has_voted(ballot)
-        ):  # looking back loses no vote
+        looks_back = todo == SKIPPED and desk.has_voted(ballot)
+        if todo in {SKIPPED, WITHDRAWN} and not looks_back:
             self._box.cast(desk.annotator, ballot.item, todo)
         if todo in {SKIPPED, WITHDRAWN}:
             return _go(desk.place(position) if todo == WITHDRAWN else self._desk(request).after(position))
@@ -165,6 +164,8 @@ class Annotating:
         """Withdraw what the form was about, if it is still the latest word: a second press undoes no more."""
         desk, position = self._desk(request), _one(form, "position")
         self._check(desk, f"undo {position}", form)
+        if not position.isdecimal():
+            raise HTTPException(404)
         if str(desk.last) == position:
             self._box.cast(desk.annotator, desk.ballots[int(position) - 1].item, WITHDRAWN)
         return _go(desk.place(int(position)))
