@@ -68,7 +68,7 @@ def test_the_papers_tables_are_printed_where_nothing_was_measured():
             assert said in text, (name, said)
         for suite in ("head_to_head", "alpaca_eval", "mt_bench", "harness"):
             assert f"Not measured in this run (suite {suite})" in text
-        assert "No votes yet in this run" in text
+        assert "No comparisons by people yet in this run" in text
         assert "None" not in text
 
 
