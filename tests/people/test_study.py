@@ -140,6 +140,17 @@ def test_what_cannot_be_asked_is_refused(tmp_path, wanted, words):
         opened(plain_run(tmp_path), **wanted)
 
 
+def test_checks_of_grades_stand_models_that_lack_an_answer_or_have_another_order(tmp_path):
+    """A check asks about the prompt that its answer was drawn for, wherever that stands in a file."""
+    prompts = [f"Question {n}?" for n in range(8)]
+    made_run(tmp_path, {"M1": [f"one {n}" for n in range(8)]}, prompts)
+    made_run(tmp_path, {"M2": [f"two {n}" for n in range(7, 2, -1)]}, prompts[:2:-1])
+    box = opened(tmp_path, "ratings", kind="rating", models=("M1", "M2"), checks=4)
+    checks = [item for item in box.items if item.check]
+    assert len({item.prompt_id for item in checks}) == 4
+    assert not [one for one in checks if one.answers[0].text.split()[1] == one.prompt.split()[1][:-1]]
+
+
 def test_checks_leave_something_to_ask_about(tmp_path):
     with pytest.raises(ConfigError, match="0 would be left"):
         opened(plain_run(tmp_path, prompts=2), models=("M1", "M2"), checks=1)

@@ -42,11 +42,13 @@ def planted(study: Study, answers: ByModel) -> list[Item]:
 
 
 def _drawn(study: Study, answers: ByModel) -> list[tuple[str, Response]]:
-    """Every prompt in an order that is drawn, with the answer of a model that is drawn."""
+    """Every prompt in an order that is drawn, with the answer of a model that is drawn, if it has one."""
+    by_prompt = {name: {one.prompt_id: one for one in given} for name, given in answers.items()}
     found = []
-    for place, one in enumerate(answers[study.models[0]]):
-        model = study.models[seed_for(study.seed, "check by", one.prompt_id) % len(study.models)]
-        found.append((model, answers[model][place]))
+    for prompt in by_prompt[study.models[0]]:
+        model = study.models[seed_for(study.seed, "check by", prompt) % len(study.models)]
+        if prompt in by_prompt[model]:
+            found.append((model, by_prompt[model][prompt]))
     return sorted(found, key=lambda one: seed_for(study.seed, "check", one[1].prompt_id))
 
 

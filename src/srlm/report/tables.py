@@ -31,6 +31,7 @@ from srlm.report.cells import (
     whole,
 )
 from srlm.report.collect import Page
+from srlm.report.people import humans, ratings
 from srlm.report.rows import TrainingRow
 
 
@@ -263,48 +264,6 @@ def harness_mean(found: Found) -> Found | None:
     down = hypot(*(one["value"] - one["low"] for one in known)) / len(known)
     up = hypot(*(one["high"] - one["value"] for one in known)) / len(known)
     return {"value": value, "low": value - down, "high": value + up}
-
-
-def humans(matches: Mapping[str, Found]) -> Table:
-    """People's blind votes, and how far judges agree with them, beside the paper's votes."""
-    columns = [
-        Column("Win / tie / loss", outcomes, outcomes_of(paper.HUMANS)),
-        Column("Win rate", share("win_rate")),
-        Column("Prompts", number("prompts", "{:,}")),
-        Column("Annotators", number("annotators", "{}")),
-        Column("Krippendorff’s α", number("agreement.outcome.alpha")),
-        Column("Own judge agrees", share("judges.own.agreement")),
-        Column("Frozen judge agrees", share("judges.frozen.agreement")),
-        Column("Longer wins", share("length.longer")),
-    ]
-    if not matches:
-        note = "No comparisons by people yet in this run; the paper’s, in percent of 50 prompts."
-        return beside("Votes of people", note, columns[:1], {}, "Match")
-    note = (
-        "The majority of annotators decides a prompt, and a tie is half a win; in brackets 95 % intervals "
-        "over prompts. Judges and “longer wins”: of the prompts that people decided. An answer’s own judge "
-        "is that of its model’s round; the frozen one, M1, judged both. The paper’s are of 50 prompts and 3 "
-        "annotators."
-    )
-    return beside("Votes of people", note, columns, matches, "Match")
-
-
-def ratings(models: Mapping[str, Found]) -> Table:
-    """People's blind grades by the rubric; no row where they gave none, as in the paper."""
-    columns = [
-        Column("Mean grade", number("mean")),
-        Column("Answers", number("answers", "{:,}")),
-        Column("Annotators", number("annotators", "{}")),
-        Column("Krippendorff’s α", number("agreement.alpha")),
-        Column("Spearman with own judge", number("judges.own.spearman")),
-        Column("Spearman with frozen judge", number("judges.frozen.spearman")),
-        Column("Spearman with length", number("length")),
-    ]
-    note = (
-        "Grades from 0 to 5, an answer’s the mean of its annotators’; in brackets 95 % intervals over "
-        "prompts. α is of the grades of all models of a study."
-    )
-    return beside("Grades of people", note, columns, models)
 
 
 def ablations() -> Table:
