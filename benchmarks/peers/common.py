@@ -32,14 +32,17 @@ def read_job() -> dict:
     return job
 
 
-def load(job: dict):
-    """Tokenizer (padding on the left, as generation wants it) and model, on the job's device."""
+def load(job: dict, dtype: str = ""):
+    """Tokenizer (padding on the left, as generation wants it) and model, on the job's device.
+
+    The weights are in the job's precision, or in `dtype`: who trains keeps float32 weights under autocast.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(job["model"], padding_side="left")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=job["dtype"])
+    model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=dtype or job["dtype"])
     return tokenizer, model.to(job["device"]).eval()
 
 
