@@ -6,8 +6,10 @@
     ├── ConfigError           a recipe or an override
     ├── DataError             a user's JSONL file, line by line
     ├── ModelError            a model reference or a model's folder
-    │   └── PromptTooLong     a conversation that does not fit the model's context
     ├── EngineError           an engine that cannot generate
+    │   └── Unanswerable      some of its requests have no answer, the others have one
+    │       ├── PromptTooLong     they do not fit the model's context
+    │       └── PoisonRequest     they end every worker that takes them
     ├── RunError              a run's folder
     │   ├── RunChanged        made by another config or version
     │   └── RunLocked         another process is working on it
@@ -17,6 +19,7 @@ The command line prints the message without a traceback and leaves with status 2
 """
 
 import errno
+from typing import Any
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """What the system says when a disk or a quota is full."""
@@ -29,7 +32,7 @@ class SrlmError(Exception):
         super().__init__(f"{given}\n  Why: {why}\n  What to do: {todo}")
         self.given, self.why, self.todo = given, why, todo
 
-    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         return type(self), (self.given, self.why, self.todo)
 
 
@@ -45,16 +48,33 @@ class ModelError(SrlmError):
     """A model reference that leads nowhere, or a model that cannot be used."""
 
 
-class PromptTooLong(ModelError):
-    """Conversations that leave no room for an answer in the model's context."""
+class EngineError(SrlmError):
+    """An engine that cannot generate."""
+
+
+class Unanswerable(EngineError):
+    """Requests that have no answer, by their ids; `reason` says why not, in a few words."""
+
+    reason = "no answer"
 
     def __init__(self, given: str, why: str, todo: str, request_ids: tuple[str, ...] = ()) -> None:
         super().__init__(given, why, todo)
         self.request_ids = request_ids
 
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return type(self), (self.given, self.why, self.todo, self.request_ids)
 
-class EngineError(SrlmError):
-    """An engine that cannot generate."""
+
+class PromptTooLong(Unanswerable):
+    """Conversations that leave no room for an answer in the model's context."""
+
+    reason = "too long for the context"
+
+
+class PoisonRequest(Unanswerable):
+    """Requests that end every worker that takes them."""
+
+    reason = "ended its worker"
 
 
 class RunError(SrlmError):

@@ -31,7 +31,12 @@ def test_replies_as_judges_write_them(rubric, reply, verdict, reason):
 def test_the_table_is_large_and_shows_every_reason_a_reply_alone_can_give():
     assert len(REPLIES) >= 80
     shown = {reason for _, _, _, reason in REPLIES if reason}
-    assert shown == set(REASONS) - {"injection attempt", "too long for the context", "off the grades"}
+    assert shown == set(REASONS) - {
+        "injection attempt",
+        "too long for the context",
+        "ended its worker",
+        "off the grades",
+    }
 
 
 @given(st.text(), st.sampled_from(["stop", "length"]), st.sampled_from(sorted(RUBRICS)), st.booleans())

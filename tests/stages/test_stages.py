@@ -309,7 +309,7 @@ class Short(ScriptedEngine):
 def test_a_text_too_long_for_the_context_costs_only_itself():
     blocks = list(respond(ResponsesSection(block=2), Short("machine 3"), PROMPTS))
     assert {item.prompt_id for item in records_of(blocks)} == {p.id for p in PROMPTS if "3" not in p.text}
-    assert total(blocks, "prompts too long") == 1
+    assert total(blocks, "no answer: too long for the context") == 1
     assert blocks[-1].done == len(PROMPTS)
 
     responses = records_of(respond(ResponsesSection(), ScriptedEngine(), PROMPTS))
@@ -328,5 +328,5 @@ def test_a_text_too_long_for_the_context_costs_only_itself():
 def test_demonstrations_too_long_for_the_context_are_counted():
     section = PromptsSection(count=3, block=2, max_attempts=2)
     blocks = list(write_prompts(section, Short("Task 1"), SEEDS))
-    assert total(blocks, "dropped: demonstrations too long") == 6
+    assert total(blocks, "no answer: too long for the context") == 6
     assert not records_of(blocks)

@@ -76,7 +76,7 @@ def test_conversations_of_one_block_may_differ_in_length():
         ("B2?", 1),
         ("B3?", 2),
     ]
-    assert "turns too long" not in block.counts
+    assert "turns without an answer" not in block.counts
     assert ("user", "A1?") not in spoken(engine.asked[-1])
 
 
@@ -91,7 +91,7 @@ def test_a_turn_that_is_too_long_ends_its_conversation_alone(too_long, answered,
     said = [(one.prompt, one.draw) for one in block.records]
     b = [(f"B{n + 1}?", n) for n in range(answered)]
     assert said == [("A1?", 0), ("A2?", 1), ("A3?", 2), *b, ("C1?", 0), ("C2?", 1), ("C3?", 2)]
-    assert block.counts.get("turns too long", 0) == lost
+    assert block.counts.get("turns without an answer", 0) == lost
     assert (block.done, block.total) == (3, 3)
     assert len(engine.asked) == len(said)
 
@@ -99,7 +99,7 @@ def test_a_turn_that_is_too_long_ends_its_conversation_alone(too_long, answered,
 def test_where_every_conversation_is_too_long_the_block_is_empty():
     blocks = list(converse(SECTION, Recording(echo, "?"), TALKS))
     assert records_of(blocks) == []
-    assert [block.counts for block in blocks] == [{"turns too long": 4}] * 2 + [{"turns too long": 2}]
+    assert [block.counts for block in blocks] == [{"turns without an answer": 4}] * 2 + [{"turns without an answer": 2}]
 
 
 def test_tokens_and_answers_that_were_cut_off_are_counted():

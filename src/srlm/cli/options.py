@@ -76,13 +76,15 @@ def found_model(config: "Config", reference: str, name: str | None = None) -> "M
 
 def check_named(config: "Config", references: Sequence[str]) -> None:
     """Raises ConfigError for a model beside a server, which would be ignored, and where neither is named."""
-    if config.engine.kind != "openai" and not references:
+    from srlm.config import is_server
+
+    if not is_server(config.engine) and not references:
         raise ConfigError(
             "this command without --model",
             "no model is named, and engine.kind is not openai, so there is nobody to ask",
             "add --model, or set engine.kind=openai and engine.model",
         )
-    if config.engine.kind == "openai" and references:
+    if is_server(config.engine) and references:
         raise ConfigError(
             f"--model {references[0]} with engine.kind=openai",
             "a server has a model of its own, and the other would never be asked",

@@ -16,7 +16,9 @@ from srlm.config.engines import (
     EngineSection,
     LocalEngineSection,
     OpenAIEngineSection,
+    RayEngineSection,
     ScriptedEngineSection,
+    is_server,
 )
 from srlm.config.evaluation import (
     AlpacaEvalSuite,
@@ -220,6 +222,7 @@ __all__ = [
     "PairsSection",
     "Precision",
     "PromptsSection",
+    "RayEngineSection",
     "ResponsesSection",
     "Sampling",
     "ScriptedEngineSection",
@@ -232,6 +235,7 @@ __all__ = [
     "YardstickSection",
     "decisive",
     "flatten",
+    "is_server",
     "section_types",
     "sections_in",
     "sections_of",

@@ -1,13 +1,13 @@
-"""Who writes text: a model in this process, a script, a server."""
+"""Who writes text: a model in this process, a script, a server, or many of them over a cluster."""
 
 import re
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from srlm.config.base import Device, Precision, Section
+from srlm.config.base import Device, Names, Precision, Section
 
 MOST_ROWS = {"cpu": 256, "cuda": 1024}
 """Samples under way at a time, beyond which a step only takes longer (docs/performance.md)."""
@@ -101,4 +101,55 @@ class OpenAIEngineSection(Section):
         return value
 
 
-EngineSection = LocalEngineSection | ScriptedEngineSection | OpenAIEngineSection
+AloneEngineSection = LocalEngineSection | ScriptedEngineSection | OpenAIEngineSection
+"""An engine in one place."""
+
+
+class RayEngineSection(Section):
+    """Any engine, many times over a Ray cluster. What it writes is what that engine alone would write."""
+
+    kind: Literal["ray"] = "ray"
+    engine: AloneEngineSection = Field(
+        LocalEngineSection(), discriminator="kind", description="what each replica is"
+    )
+    address: str = Field(
+        "",
+        description="of the cluster; empty: $RAY_ADDRESS, one that runs on this machine, or else one that "
+        "is started here while it is used",
+    )
+    replicas: int | None = Field(
+        None,
+        ge=1,
+        description="engines; those that find no room wait for the cluster to grow; empty: as many as have "
+        "room, more when it grows",
+    )
+    cpus: float | None = Field(
+        None,
+        gt=0,
+        description="cores a replica; empty: 1 beside GPUs, else what the replicas of a machine may share",
+    )
+    gpus: float | None = Field(None, ge=0, description="GPUs a replica; empty: 1 where the cluster has any")
+    block: int = Field(
+        16, ge=1, description="requests that a replica gets at a time, and does again when it dies"
+    )
+    base_urls: Names = Field(
+        (), description="servers that the replicas of an `openai` engine share, in place of its `base_url`"
+    )
+    start_timeout_s: float = Field(
+        600, gt=0, description="seconds to wait for the first replica, as for machines that the cluster adds"
+    )
+
+    @model_validator(mode="after")
+    def _servers_speak_openai(self) -> "RayEngineSection":
+        if self.base_urls and not isinstance(self.engine, OpenAIEngineSection):
+            raise ValueError("base_urls are servers, so they need engine.kind=openai")
+        return self
+
+
+EngineSection = AloneEngineSection | RayEngineSection
+
+
+def is_server(section: EngineSection) -> bool:
+    """Whether an engine is a server with a model of its own, which answers instead of the loop's model."""
+    inner = section.engine if isinstance(section, RayEngineSection) else section
+    return isinstance(inner, OpenAIEngineSection)

@@ -3,7 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from srlm.config import Config, EngineSection, LocalEngineSection, ModelSection, OpenAIEngineSection
+from srlm.config import (
+    Config,
+    EngineSection,
+    LocalEngineSection,
+    ModelSection,
+    OpenAIEngineSection,
+    RayEngineSection,
+    is_server,
+)
 from srlm.engines.base import Engine
 from srlm.engines.scripted import ScriptedEngine
 from srlm.errors import ConfigError
@@ -16,27 +24,34 @@ def open_engine(section: EngineSection, model: Model | None) -> Iterator[Engine]
 
     Raises ConfigError where a model is needed and there is none.
     """
-    engine: Engine
+    engine = make_engine(section, model)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def make_engine(section: EngineSection, model: Model | None) -> Engine:
+    """The engine of a section for a model; it loads nothing before it is asked. Raises ConfigError."""
+    if isinstance(section, RayEngineSection):
+        from srlm.engines.ray.engine import RayEngine  # loads Ray
+
+        return RayEngine(section, model, make_engine(section.engine, model).digest)
     if isinstance(section, OpenAIEngineSection):
         from srlm.engines.openai import OpenAIEngine  # loads an HTTP client
 
-        engine = OpenAIEngine(section)
-    elif model is None:
+        return OpenAIEngine(section)
+    if model is None:
         raise ConfigError(
             f"engine.kind={section.kind} without a model",
             "a server has a model of its own, any other engine needs one",
             "name one with --model, or set engine.kind=openai and engine.model",
         )
-    elif isinstance(section, LocalEngineSection):
+    if isinstance(section, LocalEngineSection):
         from srlm.engines.local import LocalEngine  # loads torch
 
-        engine = LocalEngine(section, model)
-    else:
-        engine = ScriptedEngine(name=f"scripted {model.digest}")
-    try:
-        yield engine
-    finally:
-        engine.close()
+        return LocalEngine(section, model)
+    return ScriptedEngine(name=f"scripted {model.digest}")
 
 
 def resolve_others(config: Config) -> dict[str, Model]:
@@ -55,8 +70,8 @@ def open_named(config: Config, name: str, others: Mapping[str, Model]) -> Abstra
     """The engine that plays a role: a server of the config's by its name, or one of the other models."""
     if name in config.servers:
         return open_engine(config.servers[name], None)
-    is_server = isinstance(config.engine, OpenAIEngineSection)  # it would answer instead of the model
-    return open_engine(LocalEngineSection() if is_server else config.engine, others[name])
+    # A server would answer instead of the model.
+    return open_engine(LocalEngineSection() if is_server(config.engine) else config.engine, others[name])
 
 
 @contextmanager

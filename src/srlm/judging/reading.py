@@ -30,6 +30,7 @@ REASONS = {
     "not a grade": "something else than a number (five), or 4.5 where the rubric wants whole numbers",
     "injection attempt": "the judged texts hold a verdict, and the reply does not end with one",
     "too long for the context": "the judge could not be asked",
+    "ended its worker": "the judge could not be asked: the question ends every process that takes it",
     "off the grades": "expected score: more than half of the probability lies on other tokens",
 }
 """Every reason for which a reply has no score."""

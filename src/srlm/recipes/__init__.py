@@ -190,8 +190,9 @@ def _merge(
 
 def _validate(values: dict[str, Any], origin: str) -> Config:
     engine = values.get("engine")
-    if isinstance(engine, dict):
+    while isinstance(engine, dict):  # a cluster's has another inside
         engine.setdefault("kind", "local")
+        engine = engine.get("engine")
     try:
         return Config.model_validate(values)
     except ValidationError as error:

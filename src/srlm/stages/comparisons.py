@@ -10,8 +10,8 @@ from srlm.engines.base import Engine, Reply, Request
 from srlm.judging.reading import attempts_a_verdict, read_verdict, until_verdict
 from srlm.judging.rubric import Rubric
 from srlm.records import Comparison, Response, content_id, seed_for
-from srlm.stages.replies import replies_to
-from srlm.store.blocks import Block, Items, Resume, Sized, blocks_after
+from srlm.stages.replies import Made, in_blocks, replies_to
+from srlm.store.blocks import Block, Items, Resume, Sized
 
 Couple = tuple[Response, Response]
 Verdict = Literal["first", "second", "tie"]
@@ -42,17 +42,17 @@ def compare(
 
     With `justify` one reply is sampled and its verdict read; without, the likeliest choice is taken.
     """
-    start = resume.blocks if resume else 0
-    done = min(start * section.block, len(couples))
-    for block in blocks_after(couples, section.block, start):
+
+    def ask(block: list[Couple]) -> Made[Comparison]:
         requests = [_request(section, rubric, couple, seed) for couple in block]
-        replies, _ = replies_to(engine, list({request.id: request for request in requests}.values()))
+        replies, left_out = replies_to(engine, list({request.id: request for request in requests}.values()))
         found = [
-            _comparison(section, rubric, couple, replies.get((request.id, 0)))
+            _comparison(section, rubric, couple, replies.get((request.id, 0)) or left_out[request.id])
             for couple, request in zip(block, requests, strict=True)
         ]
-        done += len(block)
-        yield Block(found, done, len(couples), Counter(item.verdict or str(item.reason) for item in found))
+        return found, Counter(item.verdict or str(item.reason) for item in found)
+
+    return in_blocks(engine, couples, section.block, resume, ask)
 
 
 def _request(section: Judges, rubric: Rubric, couple: Couple, seed: int) -> Request:
@@ -78,27 +78,29 @@ def _is_flagged(couple: Couple, rubric: Rubric) -> bool:
     return any(attempts_a_verdict(text, rubric) for text in texts)
 
 
-def _comparison(section: Judges, rubric: Rubric, couple: Couple, reply: Reply | None) -> Comparison:
+def _comparison(section: Judges, rubric: Rubric, couple: Couple, reply: Reply | str) -> Comparison:
+    """The comparison that a reply makes; `reply` may be why there is none."""
     first, second = couple
     verdict, reason = _verdict(section, rubric, couple, reply)
+    text, probabilities = ("", ()) if isinstance(reply, str) else (reply.text, reply.probabilities)
     return Comparison(
-        id=content_id("comparison", first.id, second.id, reply.text if reply else ""),
+        id=content_id("comparison", first.id, second.id, text),
         prompt_id=first.prompt_id,
         first_id=first.id,
         second_id=second.id,
         rubric=rubric.version,
         verdict=verdict,
         reason=reason,
-        reply=reply.text if reply and section.justify else "",
-        probabilities=reply.probabilities if reply else (),
+        reply=text if section.justify else "",
+        probabilities=probabilities,
     )
 
 
 def _verdict(
-    section: Judges, rubric: Rubric, couple: Couple, reply: Reply | None
+    section: Judges, rubric: Rubric, couple: Couple, reply: Reply | str
 ) -> tuple[Verdict | None, str | None]:
-    if reply is None:
-        return None, "too long for the context"
+    if isinstance(reply, str):
+        return None, reply
     if not section.justify:
         if sum(reply.probabilities) < LEAST_MASS:
             return None, "off the grades"

@@ -15,8 +15,8 @@ from srlm.judging.reading import Reading, attempts_a_verdict, mean_score, read_v
 from srlm.judging.rubric import Rubric
 from srlm.judging.scoring import Expectation, expectation, expected_variance, sampled_variance
 from srlm.records import Judgment, Response, content_id, seed_for
-from srlm.stages.replies import replies_to
-from srlm.store.blocks import Block, Resume, Sized, blocks_after
+from srlm.stages.replies import Made, in_blocks, replies_to
+from srlm.store.blocks import Block, Resume, Sized
 
 
 def judge(
@@ -29,17 +29,17 @@ def judge(
     resume: Resume[Judgment] | None = None,
 ) -> Iterator[Block[Judgment]]:
     """Blocks with one Judgment a response, in their order; unreadable draws counted by reason."""
-    start = resume.blocks if resume else 0
-    done = min(start * section.block, len(responses))
-    for block in blocks_after(responses, section.block, start):
+
+    def ask(block: list[Response]) -> Made[Judgment]:
         trials = {item.id: _Trial(item, _is_flagged(item, rubric)) for item in block}
         if section.justify:
             _write(section, engine, rubric, list(trials.values()), seed)
         if section.scoring == "expected":
             _weigh(section, engine, rubric, list(trials.values()), seed)
         judgments = [_judgment(section, rubric, trials[item.id]) for item in block]
-        done += len(block)
-        yield Block(judgments, done, len(responses), _count(judgments))
+        return judgments, _count(judgments)
+
+    return in_blocks(engine, responses, section.block, resume, ask)
 
 
 @dataclass
@@ -50,7 +50,8 @@ class _Trial:
     flagged: bool
     replies: list[Reply] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
-    expectations: list[Expectation | None] = field(default_factory=list)  # None: too long to be asked
+    expectations: list[Expectation | str] = field(default_factory=list)  # a text: why there is none
+    unasked: str = ""  # why there are no replies
     retries: int = 0
     num_tokens: int = 0
 
@@ -78,9 +79,10 @@ def _write(section: Judges, engine: Engine, rubric: Rubric, trials: Sequence[_Tr
             _request(section, rubric, trial, seed, n=len(draws), attempt=attempt)
             for trial, draws in wanted.values()
         ]
-        replies, too_long = replies_to(engine, requests)
+        replies, left_out = replies_to(engine, requests)
         for key, (trial, draws) in wanted.items():
-            for place, draw in enumerate(draws if key not in too_long else ()):
+            trial.unasked = left_out.get(key, "")
+            for place, draw in enumerate([] if trial.unasked else draws):
                 reply = replies[key, place]
                 reading = read_verdict(reply.text, reply.finish, rubric, flagged=trial.flagged)
                 trial.put(draw, reply, reading)
@@ -96,10 +98,10 @@ def _weigh(section: Judges, engine: Engine, rubric: Rubric, trials: Sequence[_Tr
         for draw, before in enumerate(_justifications(section, trial)):
             requests.append(_weighing(rubric, trial.response, before, draw, seed))
             places.append(trial)
-    replies, _ = replies_to(engine, requests)
+    replies, left_out = replies_to(engine, requests)
     for request, trial in zip(requests, places, strict=True):
         reply = replies.get((request.id, 0))
-        trial.expectations.append(expectation(reply.probabilities, rubric) if reply else None)
+        trial.expectations.append(expectation(reply.probabilities, rubric) if reply else left_out[request.id])
 
 
 def _justifications(section: Judges, trial: _Trial) -> list[str]:
@@ -142,8 +144,8 @@ def _weighing(rubric: Rubric, response: Response, before: str, draw: int, seed: 
 
 def _judgment(section: Judges, rubric: Rubric, trial: _Trial) -> Judgment:
     sampled = [reading.score for reading in trial.readings]
-    known = [item for item in trial.expectations if item]
-    expected = [item.score if item else None for item in trial.expectations]
+    known = [item for item in trial.expectations if isinstance(item, Expectation)]
+    expected = [item.score if isinstance(item, Expectation) else None for item in trial.expectations]
     scores = sampled if section.scoring == "sampled" else expected
     variance = sampled_variance(sampled) if section.scoring == "sampled" else expected_variance(known)
     return Judgment(
@@ -173,12 +175,12 @@ def _reasons(section: Judges, trial: _Trial) -> tuple[str | None, ...]:
         found = [reading.reason for reading in trial.readings]
     else:
         found = [_why(item) for item in trial.expectations]
-    return tuple(found) or ("too long for the context",) * draws
+    return tuple(found) or (trial.unasked,) * draws
 
 
-def _why(item: Expectation | None) -> str | None:
-    if item is None:
-        return "too long for the context"
+def _why(item: Expectation | str) -> str | None:
+    if isinstance(item, str):
+        return item
     return None if item.score is not None else "off the grades"
 
 

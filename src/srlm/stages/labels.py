@@ -10,8 +10,8 @@ from typing import Literal
 from srlm.config import Judges
 from srlm.engines.base import Engine, Reply, Request
 from srlm.records import Label, Prompt, ask, content_id, seed_for
-from srlm.stages.replies import replies_to
-from srlm.store.blocks import Block, Resume, Sized, blocks_after
+from srlm.stages.replies import Made, in_blocks, replies_to
+from srlm.store.blocks import Block, Resume, Sized
 
 LEAST_MASS = 0.5
 """Below this probability of all options together, the likeliest of them says nothing."""
@@ -104,18 +104,18 @@ def label(
     With `justify` one reply is sampled and its last line of the asked form read; without, the likeliest
     option is taken, if the options together are likelier than not.
     """
-    start = resume.blocks if resume else 0
-    done = min(start * section.block, len(prompts))
-    for block in blocks_after(prompts, section.block, start):
+
+    def ask_about(block: list[Prompt]) -> Made[Label]:
         wanted = [(prompt, aspect) for prompt in block for aspect in ASPECTS]
         requests = [_request(section, prompt, aspect, seed) for prompt, aspect in wanted]
-        replies, _ = replies_to(engine, requests)
+        replies, left_out = replies_to(engine, requests)
         labels = [
-            _label(section, prompt, aspect, replies.get((request.id, 0)))
+            _label(section, prompt, aspect, replies.get((request.id, 0)) or left_out[request.id])
             for (prompt, aspect), request in zip(wanted, requests, strict=True)
         ]
-        done += len(block)
-        yield Block(labels, done, len(prompts), Counter(item.reason or "labelled" for item in labels))
+        return labels, Counter(item.reason or "labelled" for item in labels)
+
+    return in_blocks(engine, prompts, section.block, resume, ask_about)
 
 
 def _request(section: Judges, prompt: Prompt, aspect: Aspect, seed: int) -> Request:
@@ -133,24 +133,26 @@ def _request(section: Judges, prompt: Prompt, aspect: Aspect, seed: int) -> Requ
     )
 
 
-def _label(section: Judges, prompt: Prompt, aspect: Aspect, reply: Reply | None) -> Label:
+def _label(section: Judges, prompt: Prompt, aspect: Aspect, reply: Reply | str) -> Label:
+    """The label that a reply gives; `reply` may be why there is none."""
     value, reason = _value(section, prompt, aspect, reply)
+    text, probabilities = ("", ()) if isinstance(reply, str) else (reply.text, reply.probabilities)
     return Label(
-        id=content_id("label", prompt.id, aspect.name, reply.text if reply else ""),
+        id=content_id("label", prompt.id, aspect.name, text),
         prompt_id=prompt.id,
         aspect=aspect.name,
         value=value,
         reason=reason,
-        reply=reply.text if reply and section.justify else "",
-        probabilities=reply.probabilities if reply else (),
+        reply=text if section.justify else "",
+        probabilities=probabilities,
     )
 
 
 def _value(
-    section: Judges, prompt: Prompt, aspect: Aspect, reply: Reply | None
+    section: Judges, prompt: Prompt, aspect: Aspect, reply: Reply | str
 ) -> tuple[str | None, str | None]:
-    if reply is None:
-        return None, "too long for the context"
+    if isinstance(reply, str):
+        return None, reply
     if not section.justify:
         if sum(reply.probabilities) < LEAST_MASS:
             return None, "off the options"

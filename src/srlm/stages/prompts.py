@@ -13,7 +13,7 @@ from srlm.engines.base import Engine, Reply, Request
 from srlm.records import Example, Prompt, ask, content_id, seed_for
 from srlm.similarity import Pool
 from srlm.stages.filters import fault_of
-from srlm.stages.replies import replies_to
+from srlm.stages.replies import replies_to, unanswered
 from srlm.store.blocks import Block, Resume
 from srlm.templates import fill, template
 
@@ -46,10 +46,10 @@ def write_prompts(
         for attempt in range(attempts, min(attempts + section.block, limit)):
             request, demonstrations = _request(section, seeds, written, attempt, seed)
             requests[request.id], shown[request.id] = request, (demonstrations, attempt)
-        replies, too_long = replies_to(engine, list(requests.values()))
-        asked = [replies[key, 0] for key in requests if key not in too_long]
+        replies, left_out = replies_to(engine, list(requests.values()))
+        asked = [replies[key, 0] for key in requests if key not in left_out]
         new, counts = _filter(section, pool, asked)
-        counts += Counter({"dropped: demonstrations too long": len(too_long)})
+        counts += unanswered(left_out)
         block = [Prompt.of(text, *shown[key]) for key, text in new[: wanted - len(written)]]
         written += block
         attempts += len(requests)

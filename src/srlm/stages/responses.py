@@ -1,13 +1,13 @@
 """Step 2 of a round: N sampled responses to every prompt (paper, section 2.3)."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from srlm.config import ResponsesSection
 from srlm.engines.base import Engine, Reply, Request
 from srlm.records import Prompt, Response, ask, content_id, seed_for
-from srlm.stages.replies import replies_to
-from srlm.store.blocks import Block, Resume, Sized, blocks_after
+from srlm.stages.replies import Made, in_blocks, replies_to, unanswered
+from srlm.store.blocks import Block, Resume, Sized
 
 
 def respond(
@@ -20,24 +20,25 @@ def respond(
 ) -> Iterator[Block[Response]]:
     """Blocks with `section.samples` responses a prompt, prompts and draws in order.
 
-    A prompt that is too long for the model's context gets none, and is counted.
+    A prompt that cannot be answered, such as one too long for the model's context, gets none, and is counted.
     """
-    start = resume.blocks if resume else 0
-    done = min(start * section.block, len(prompts))
-    for block in blocks_after(prompts, section.block, start):
-        replies, too_long = replies_to(engine, [_request(section, prompt, seed) for prompt in block])
-        asked = [prompt for prompt in block if prompt.id not in too_long]
+
+    def answer(block: list[Prompt]) -> Made[Response]:
+        replies, left_out = replies_to(engine, [_request(section, prompt, seed) for prompt in block])
+        asked = [prompt for prompt in block if prompt.id not in left_out]
         draws = range(section.samples)
         responses = [_response(prompt, replies[prompt.id, draw]) for prompt in asked for draw in draws]
-        done += len(block)
-        counts = Counter(
-            {
-                "tokens": sum(item.num_tokens for item in responses),
-                "cut off": sum(item.finish == "length" for item in responses),
-                "prompts too long": len(too_long),
-            }
-        )
-        yield Block(responses, done, len(prompts), +counts)
+        return responses, told(responses) + unanswered(left_out)
+
+    return in_blocks(engine, prompts, section.block, resume, answer)
+
+
+def told(responses: Iterable[Response]) -> Counter[str]:
+    """What is counted beside responses: their tokens, and how many were cut off."""
+    counts: Counter[str] = Counter()
+    for item in responses:
+        counts.update({"tokens": item.num_tokens, "cut off": item.finish == "length"})
+    return counts
 
 
 def _request(section: ResponsesSection, prompt: Prompt, seed: int) -> Request:

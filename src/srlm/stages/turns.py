@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from srlm.config import ResponsesSection
 from srlm.engines.base import Engine, Reply, Request
 from srlm.records import Conversation, Message, Response, content_id, seed_for
-from srlm.stages.replies import replies_to
-from srlm.store.blocks import Block, Items, Resume, Sized, blocks_after
+from srlm.stages.replies import Made, Replies, in_blocks, replies_to
+from srlm.stages.responses import told
+from srlm.store.blocks import Block, Items, Resume, Sized
 
 
 @dataclass(frozen=True)
@@ -39,22 +40,17 @@ def converse(
 ) -> Iterator[Block[Response]]:
     """Blocks with one Response a turn, `draw` its place from 0; a whole conversation in one block.
 
-    A turn that is too long for the model's context has none, nor has any turn after it; it is counted.
+    A turn that cannot be answered, such as one too long for the model's context, has none, nor has any turn
+    after it; it is counted.
     """
-    start = resume.blocks if resume else 0
-    done = min(start * section.block, len(conversations))
-    for block in blocks_after(conversations, section.block, start):
+
+    def answer(block: list[Turns]) -> Made[Response]:
         answered = _answer(section, engine, block, seed)
         responses = [response for one in block for response in answered[one.id]]
-        done += len(block)
-        counts = Counter(
-            {
-                "tokens": sum(item.num_tokens for item in responses),
-                "cut off": sum(item.finish == "length" for item in responses),
-                "turns too long": sum(len(one.texts) - len(answered[one.id]) for one in block),
-            }
-        )
-        yield Block(responses, done, len(conversations), +counts)
+        lost = sum(len(one.texts) - len(answered[one.id]) for one in block)
+        return responses, told(responses) + Counter({"turns without an answer": lost})
+
+    return in_blocks(engine, conversations, section.block, resume, answer)
 
 
 def turn_id(conversation: Turns, turn: int) -> str:
@@ -70,9 +66,9 @@ def _answer(
         # Whoever could not answer a turn is not asked the next.
         going = [one for one in block if len(one.texts) > turn == len(answered[one.id])]
         requests = [_request(section, one, turn, answered[one.id], seed) for one in going]
-        replies, too_long = replies_to(engine, requests) if requests else ({}, set())
+        replies, left_out = replies_to(engine, requests) if requests else Replies({}, {})
         for one, request in zip(going, requests, strict=True):
-            if request.id not in too_long:
+            if request.id not in left_out:
                 answered[one.id].append(_response(one, turn, replies[request.id, 0]))
     return answered
 

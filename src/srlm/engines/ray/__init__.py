@@ -1,0 +1,1 @@
+"""Engines over a Ray cluster."""

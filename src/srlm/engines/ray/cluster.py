@@ -1,0 +1,136 @@
+"""A Ray cluster: reaching it, and how many replicas of an engine have room in it.
+
+Nothing is sent home: Ray's usage statistics are off unless the environment says otherwise.
+"""
+
+import logging
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from srlm.config import RayEngineSection
+from srlm.cores import usable_cores
+from srlm.errors import ConfigError, EngineError
+
+_started = 0
+"""Engines of this process that use a cluster which this process started."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one replica takes of a machine, and how many are wanted; `replicas` None: as many as have room."""
+
+    cpus: float
+    gpus: float
+    replicas: int | None
+
+    def room(self, nodes: Sequence[dict[str, Any]]) -> int:
+        """How many have room on some machines."""
+        return sum(self._on(node["Resources"]) for node in nodes)
+
+    def _on(self, resources: dict[str, float]) -> int:
+        fits = [int(resources.get("CPU", 0) / self.cpus)] if self.cpus else []
+        fits += [int(resources.get("GPU", 0) / self.gpus)] if self.gpus else []
+        return min(fits, default=0)
+
+
+def reach(address: str) -> bool:
+    """Connect this process to a cluster; whether `leave` has to be called. Raises EngineError or ConfigError.
+
+    A process that is connected stays so. Without an address: $RAY_ADDRESS, a cluster that runs on this
+    machine, else one is started with the cores that this process may use.
+    """
+    global _started  # noqa: PLW0603  a process has one connection
+    ray = _ray()
+    if ray.is_initialized():
+        _started += _started > 0
+        return _started > 0
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    try:
+        if address or "RAY_ADDRESS" in os.environ:
+            ray.init(address or None, **quiet)
+            return False
+        try:
+            ray.init("auto", **quiet)
+        except ConnectionError:
+            ray.init("local", num_cpus=usable_cores(), include_dashboard=False, **quiet)
+            _started = 1
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise _unreachable(address or os.environ.get("RAY_ADDRESS", ""), error) from error
+    return _started > 0
+
+
+def leave() -> None:
+    """End the cluster that this process started, when nobody here uses it any more."""
+    global _started  # noqa: PLW0603
+    _started -= 1
+    if _started == 0:
+        _ray().shutdown()
+
+
+def machines() -> list[dict[str, Any]]:
+    """The machines of the cluster that are alive, as Ray describes them."""
+    return [node for node in _ray().nodes() if node["Alive"]]
+
+
+def share_of(section: RayEngineSection, nodes: Sequence[dict[str, Any]]) -> Share:
+    """What a replica takes of a machine, where the section leaves it open."""
+    kind = section.engine.kind
+    gpus, cpus, wanted = section.gpus, section.cpus, section.replicas
+    if kind in {"openai", "scripted"}:
+        return Share(cpus or 0.01, gpus or 0.0, wanted or max(1, len(section.base_urls)))
+    if gpus is None:
+        gpus = 1.0 if any(node["Resources"].get("GPU") for node in nodes) else 0.0
+    if cpus is None:
+        cores = min((node["Resources"].get("CPU", 1.0) for node in nodes), default=1.0)
+        beside = math.ceil((wanted or len(nodes)) / max(len(nodes), 1))
+        cpus = 1.0 if gpus else max(cores / beside, 0.01)
+        cpus = float(int(cpus)) if cpus > 1 else cpus
+    return Share(cpus, gpus, wanted)
+
+
+def no_room(share: Share, nodes: Sequence[dict[str, Any]], seconds: float) -> EngineError:
+    """The error for a cluster in which not one replica has found room, and what would fit."""
+    there = [
+        f"{node['NodeManagerAddress']} has {node['Resources'].get('CPU', 0):g} cores and "
+        f"{node['Resources'].get('GPU', 0):g} GPUs"
+        for node in nodes[:5]
+    ]
+    more = f", and {len(nodes) - 5} more machines" if len(nodes) > 5 else ""
+    return EngineError(
+        f"engine.cpus={share.cpus:g}, engine.gpus={share.gpus:g} a replica",
+        f"no machine of the cluster could start one within {seconds:g} s: {'; '.join(there)}{more}",
+        "ask for less a replica (engine.gpus=0 computes on cores), end what else holds the machines, or add "
+        "larger ones; a cluster that grows by itself may need a longer engine.start_timeout_s",
+    )
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError(
+            "engine.kind=ray",
+            "Ray is not installed in this environment",
+            "install it: pip install 'srlm[ray]'",
+        ) from error
+    return ray
+
+
+def _unreachable(address: str, error: Exception) -> EngineError:
+    said = " ".join(str(error).split())[:400]
+    if "ersion mismatch" in said:
+        return EngineError(
+            f"the Ray cluster {address}".strip(),
+            f"it runs other versions than this process: {said}",
+            "use one image, or one environment, for the cluster and for whoever runs srlm",
+        )
+    return EngineError(
+        f"engine.address={address or 'empty'}",
+        f"no Ray cluster can be reached there ({said or type(error).__name__})",
+        "check that the cluster runs (ray status) and that this machine reaches its port (6379, or 10001 for "
+        "ray://); without an address, and without RAY_ADDRESS, a cluster of this machine alone is started",
+    )
