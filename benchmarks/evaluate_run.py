@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from srlm.cli import main as srlm
-from srlm.store.run import saved_config
+from srlm.store.states import saved_config
 
 JUDGE = {"model": "M1", "justify": False}  # the run's own M1: the best judge of this size at hand
 

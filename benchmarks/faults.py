@@ -1,8 +1,8 @@
 """A fault campaign: the records of a round over a Ray cluster of three machines, while things die.
 
-Each run starts a cluster in network namespaces (machines.py), lets a driver write responses and judgments with
-an engine that takes 30 ms a request, and brings one misfortune at a random moment. Then: are the record files
-those of one machine, byte for byte, each record once; and how much longer did it take?
+Each run starts a cluster in network namespaces (machines.py), lets a driver write responses and judgments
+with an engine that takes 30 ms a request, and brings one misfortune at a random moment. Then: are the record
+files those of one machine, byte for byte, each record once; and how much longer did it take?
 
 ``python benchmarks/faults.py [--runs 5]`` runs each of the misfortunes so many times (root, iproute2).
 """

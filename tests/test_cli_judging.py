@@ -138,7 +138,7 @@ def test_a_file_that_was_judged_before_is_refused_before_any_work(cli, tiny, tmp
 
 
 def test_an_evaluation_inside_a_runs_folder_is_no_part_of_that_run(cli, tiny, tmp_path):
-    from srlm.store.run import run_states
+    from srlm.store.states import run_states
 
     path = write(tmp_path / "votes.jsonl", VOTES)
     cli("eval", "judge", SCRIPTED, "--model", tiny.path, "--data", path, "--out", "outer")

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from srlm.errors import RunError
 from srlm.monitors.signals import Signal, plain
-from srlm.store.run import run_states
+from srlm.store.states import run_states
 from srlm.watching import newest_run, sparkline, view, watch
 
 CALM = Signal("win rate", "frozen_judge", "share", 0.6, 0.5, 0.7, 12, "below 0.45", None)

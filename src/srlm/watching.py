@@ -17,7 +17,7 @@ from srlm.console import summary
 from srlm.errors import RunError
 from srlm.monitors.signals import Signal, watched
 from srlm.store.jsonl import read_log
-from srlm.store.run import run_states
+from srlm.store.states import run_states
 
 EVERY = 1.0
 """Seconds between two looks."""

@@ -1,14 +1,18 @@
 """One suite that every engine passes."""
 
+from pathlib import Path
+
 import pytest
 
 from fake_server import serving
-from srlm.config import LocalEngineSection, OpenAIEngineSection
+from srlm.config import LocalEngineSection, OpenAIEngineSection, RayEngineSection, ScriptedEngineSection
 from srlm.engines.base import Engine, Request
 from srlm.engines.local import LocalEngine
 from srlm.engines.openai import OpenAIEngine
+from srlm.engines.opening import make_engine
 from srlm.engines.scripted import ScriptedEngine
 from srlm.errors import EngineError
+from srlm.models import Model
 from srlm.records import ask
 
 
@@ -20,7 +24,7 @@ def server():
 
 @pytest.fixture(
     scope="module",
-    params=["scripted", "openai", "local tiny", pytest.param("local real", marks=pytest.mark.real)],
+    params=["scripted", "openai", "ray", "local tiny", pytest.param("local real", marks=pytest.mark.real)],
 )
 def engine(request) -> Engine:
     if request.param == "scripted":
@@ -28,6 +32,10 @@ def engine(request) -> Engine:
     elif request.param == "openai":
         url = request.getfixturevalue("server").url
         made = OpenAIEngine(OpenAIEngineSection(base_url=url, model="fake"))
+    elif request.param == "ray":
+        pytest.importorskip("ray", reason="Ray is not installed: pip install 'srlm[ray]'")
+        section = RayEngineSection(engine=ScriptedEngineSection(), replicas=2, block=2)
+        made = make_engine(section, Model("M0", Path("nowhere"), "0" * 64))
     else:
         model = request.getfixturevalue("tiny" if "tiny" in request.param else "smollm2")
         made = LocalEngine(LocalEngineSection(device="cpu", batch_tokens=600), model)

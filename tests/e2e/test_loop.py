@@ -18,7 +18,8 @@ from srlm.recipes import override
 from srlm.records import Example, Judgment, Pair, Prompt, Response, seed_for
 from srlm.report import write_report
 from srlm.store.jsonl import read_records
-from srlm.store.run import open_run, run_states, saved_config
+from srlm.store.run import open_run
+from srlm.store.states import run_states, saved_config
 
 
 class Counting:

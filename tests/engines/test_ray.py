@@ -1,6 +1,8 @@
 """An engine over a real Ray cluster: the same replies, whoever dies."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,12 +23,15 @@ from srlm.config import (
 )
 from srlm.engines.base import Engine, Reply, Request
 from srlm.engines.opening import make_engine
-from srlm.errors import EngineError, PoisonRequest, PromptTooLong
+from srlm.errors import ConfigError, EngineError, PoisonRequest, PromptTooLong
 from srlm.judging.rubric import grading_rubric
+from srlm.loop import run_loop
 from srlm.models import Model
+from srlm.recipes import load
 from srlm.records import Prompt, ask
 from srlm.stages.judgments import judge
 from srlm.stages.responses import respond
+from srlm.store.run import open_run
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'srlm[ray]'")
 
@@ -247,6 +252,47 @@ def test_gpus_that_no_machine_has_are_said_with_what_there_is(three):
     keys = {"gpus": 1, "cpus": 1, "start_timeout_s": 2}
     with over(three, **keys) as engine, pytest.raises(EngineError, match=said):
         answered(engine, requests(2))
+
+
+def test_the_loop_over_a_cluster_writes_what_it_writes_alone(three, finished, tmp_path):
+    folder, config, _ = finished
+    over_ray = RayEngineSection(engine=config.engine, address=three.address, replicas=2, block=2)
+    again = config.model_copy(update={"engine": over_ray})
+    with open_run(tmp_path / "run", again) as run:
+        run_loop(again, run)
+
+    def records(run: Path) -> dict[str, bytes]:
+        return {str(path.relative_to(run)): path.read_bytes() for path in run.glob("M*/*s.jsonl")}
+
+    assert len(records(folder)) > 8
+    assert records(tmp_path / "run") == records(folder)
+
+
+def test_a_cluster_that_is_not_there():
+    """In a process of its own: this one is connected."""
+    code = """if True:
+        from test_ray import NOBODY, RayEngineSection, ScriptedEngineSection, make_engine, requests
+        section = RayEngineSection(engine=ScriptedEngineSection(), address="127.0.0.1:1")
+        list(make_engine(section, NOBODY).generate(requests(1)))
+    """
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, timeout=90, check=False, env=os.environ | {"PYTHONPATH": paths},
+    )  # fmt: skip
+    assert "EngineError: engine.address=127.0.0.1:1" in done.stderr
+    assert "no Ray cluster can be reached there" in done.stderr
+
+
+def test_servers_are_for_an_engine_that_asks_them():
+    with pytest.raises(ConfigError, match="base_urls are servers"):
+        load("smollm2", ["engine.kind=ray", "engine.base_urls=http://127.0.0.1:8000/v1"])
+    found = load("smollm2", ["engine.kind=ray", "engine.engine.batch_tokens=4096"]).config.engine
+    assert found == RayEngineSection(engine=LocalEngineSection(batch_tokens=4096))
+    with pytest.raises(
+        ConfigError, match=r"engine.engine.batch_token: no such key; did you mean 'engine.engine.b"
+    ):
+        load("smollm2", ["engine.kind=ray", "engine.engine.batch_token=4096"])
 
 
 def test_what_a_replica_takes_follows_from_the_machines():

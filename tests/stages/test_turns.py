@@ -99,7 +99,9 @@ def test_a_turn_that_is_too_long_ends_its_conversation_alone(too_long, answered,
 def test_where_every_conversation_is_too_long_the_block_is_empty():
     blocks = list(converse(SECTION, Recording(echo, "?"), TALKS))
     assert records_of(blocks) == []
-    assert [block.counts for block in blocks] == [{"turns without an answer": 4}] * 2 + [{"turns without an answer": 2}]
+    assert [block.counts for block in blocks] == [{"turns without an answer": 4}] * 2 + [
+        {"turns without an answer": 2}
+    ]
 
 
 def test_tokens_and_answers_that_were_cut_off_are_counted():

@@ -13,7 +13,8 @@ from srlm.errors import RunChanged, RunError, RunLocked
 from srlm.records import Prompt, Response
 from srlm.stages.responses import respond
 from srlm.store.blocks import Block
-from srlm.store.run import open_run, run_states
+from srlm.store.run import open_run
+from srlm.store.states import run_states
 
 PROMPTS = [Prompt.of(f"How does machine {n} work in detail?", (), n) for n in range(7)]
 CONFIG = Config(responses=ResponsesSection(block=2))

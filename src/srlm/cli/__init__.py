@@ -6,7 +6,7 @@ import click
 
 from srlm.cli.judging import evaluation, judge
 from srlm.cli.people import annotate, browse
-from srlm.cli.runs import chat, config, export, plan, recipes, report, run, status
+from srlm.cli.runs import chat, config, export, fetch, plan, recipes, report, run, status
 from srlm.cli.seeds import seed
 from srlm.cli.suites import suite_commands
 from srlm.errors import FULL, SrlmError, full_disk
@@ -42,7 +42,7 @@ def main() -> None:
 for command in suite_commands():
     evaluation.add_command(command)
 for command in (
-    *(run, status, recipes, config, plan, report, export, chat),
+    *(run, fetch, status, recipes, config, plan, report, export, chat),
     *(annotate, browse, seed, judge, evaluation),
 ):
     main.add_command(command)

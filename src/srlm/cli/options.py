@@ -38,7 +38,7 @@ def run_folder(name: str, runs: Path) -> Path:
 @contextmanager
 def stopped(folder: Path) -> Iterator[None]:
     """After Ctrl-C say what lies on the disk and how to go on."""
-    from srlm.store.run import run_states
+    from srlm.store.states import run_states
 
     try:
         yield
@@ -58,7 +58,7 @@ def stopped(folder: Path) -> Iterator[None]:
 def own_config(reference: str | None) -> "Config | None":
     """The config of the run that a model came out of, if it came out of one."""
     from srlm.models import model_folder
-    from srlm.store.run import saved_config
+    from srlm.store.states import saved_config
 
     folder = model_folder(reference or "")
     run = folder.parent.parent

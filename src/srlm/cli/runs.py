@@ -19,6 +19,12 @@ EXIT_STATUS = {"continue": 0, "stop": 3, "roll_back": 4}
 @click.option("--name", help="Name of the run; the recipe's own by default.")
 @runs_option
 @click.option("--redo", metavar="STEP", help="Remake a step, such as M2/pairs, and all after it.")
+@click.option(
+    "--store",
+    default="",
+    metavar="URL",
+    help="Keep the run there, too, as in s3://BUCKET/FOLDER.",
+)
 @click.option("--json", "json_lines", is_flag=True, help="Progress as JSON lines.")
 def run(
     recipe: str,
@@ -27,6 +33,7 @@ def run(
     name: str | None,
     runs: Path,
     redo: str | None,
+    store: str,
     json_lines: bool,
 ) -> None:
     """Train M1, M2, M3 ... or go on with a run that was stopped.
@@ -45,10 +52,11 @@ def run(
 
     loaded = load(recipe, overrides)
     folder = runs / (name or Path(recipe).stem)
+    address = f"{store.rstrip('/')}/{folder.name}" if store else ""
     with (
         stopped(folder),
         watcher(Console(), json_lines=json_lines) as progress,
-        open_run(folder, loaded.config, loaded.origins, progress, redo) as opened,
+        open_run(folder, loaded.config, loaded.origins, progress, redo=redo, store=address) as opened,
     ):
         (folder / "outcome.json").unlink(missing_ok=True)
         outcome = run_loop(loaded.config, opened)
@@ -93,7 +101,7 @@ def _reported(folder: Path) -> Path | None:
 def status(name: str | None, runs: Path, live: bool) -> None:
     """Every run, or every step of one with counts, rate and time left."""
     from srlm.loop import step_names
-    from srlm.store.run import run_states, saved_config
+    from srlm.store.states import run_states, saved_config
 
     if live:
         from rich.console import Console
@@ -123,6 +131,21 @@ def status(name: str | None, runs: Path, live: bool) -> None:
         if step not in begun:
             click.echo(f"      {step}")
     return None
+
+
+@click.command()
+@click.argument("url")
+@runs_option
+def fetch(url: str, runs: Path) -> None:
+    """Bring a run that `srlm run --store` keeps elsewhere to this machine, to look at it.
+
+    URL is the run's own, its name at the end. What is here and no less far is left as it is.
+    """
+    from srlm.store import mirror
+
+    folder = runs / url.rstrip("/").rpartition("/")[2]
+    mirror.fetch(url, folder)
+    click.echo(f"{folder} holds the run; see it with `srlm status {folder}`.")
 
 
 @click.command()

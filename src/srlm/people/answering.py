@@ -17,7 +17,8 @@ from srlm.records import Judgment, Response
 from srlm.stages.judgments import judge
 from srlm.stages.responses import respond
 from srlm.store.jsonl import Records
-from srlm.store.run import Progress, Run, open_run, saved_config
+from srlm.store.run import Progress, Run, open_run
+from srlm.store.states import saved_config
 
 FROZEN = "M1"
 

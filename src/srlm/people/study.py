@@ -16,7 +16,8 @@ from srlm.people.checks import ByModel, planted
 from srlm.people.votes import BallotBox, Study, make_box, open_box
 from srlm.records import Response
 from srlm.store.jsonl import read_records
-from srlm.store.run import Progress, run_states
+from srlm.store.run import Progress
+from srlm.store.states import run_states
 
 HELD_OUT = "held out"
 """The prompts of a study that asks about a run's own answers in its evaluation."""

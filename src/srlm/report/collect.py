@@ -29,7 +29,7 @@ from srlm.report.rows import (
     training_row,
 )
 from srlm.report.samples import Sample, changes, samples
-from srlm.store.run import run_states
+from srlm.store.states import run_states
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ killed run repeats at most the block it was in.
 
 import hashlib
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,18 +16,20 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from srlm import __version__
 from srlm.config import Config, decisive, flatten, sections_of
-from srlm.errors import FULL, RunChanged, RunError, RunLocked, full_disk
+from srlm.errors import FULL, RunChanged, RunLocked, full_disk
 from srlm.models import Model, folder_digest
 from srlm.records import Record
 from srlm.store.blocks import Block, Resume
 from srlm.store.files import write_atomically
 from srlm.store.jsonl import BlockWriter, Records, read_records
 from srlm.store.machine import describe_machine
+from srlm.store.mirror import Mirror
 from srlm.store.redo import State, forget, states_from, suite_of
+from srlm.store.states import states
 
 R = TypeVar("R", bound=Record)
 
@@ -52,8 +53,11 @@ class Quiet:
 class Run:
     """One run's folder, open for writing. Make one with `open_run`."""
 
-    def __init__(self, folder: Path, config: Config, progress: Progress) -> None:
+    def __init__(
+        self, folder: Path, config: Config, progress: Progress, mirror: Mirror | None = None
+    ) -> None:
         self.folder, self.config, self.progress = folder, config, progress
+        self._mirror = mirror
 
     def records(
         self,
@@ -190,7 +194,7 @@ class Run:
                 raise _changed(self.folder, step, state["given"], given)
             state = state | {"given": given}
         if not state:
-            state = {"step": step, "number": len(list(_states(self.folder))), "done": False, "skipped": False}
+            state = {"step": step, "number": len(list(states(self.folder))), "done": False, "skipped": False}
             state |= {"given": given, "blocks": 0, "records": 0, "bytes": 0, "counts": {}, "progress": [0, 0]}
             state |= {"seconds": 0.0, "digest": None, "began": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
             with _room(step):
@@ -210,6 +214,8 @@ class Run:
     def _save(self, step: str, state: State) -> None:
         kept = {key: value for key, value in state.items() if key != "skipped"}
         write_atomically(self.folder / f"{step}.step.json", json.dumps(kept, indent=1) + "\n")
+        if self._mirror:
+            self._mirror.sync()
 
 
 @contextmanager
@@ -218,9 +224,11 @@ def open_run(
     config: Config,
     origins: dict[str, str] | None = None,
     progress: Progress | None = None,
+    *,
     redo: str | None = None,
+    store: str = "",
 ) -> Iterator[Run]:
-    """A run that this process alone may write, new or continued.
+    """A run that this process alone may write, new or continued; kept at the address `store`, too.
 
     `redo` forgets a step and all that rest on it. Raises RunLocked when another process
     holds the run, RunChanged when a config key or the version differs from what finished steps used.
@@ -235,16 +243,24 @@ def open_run(
             "another process is working on it",
             "wait for it, or name another run with --name (another folder with --out)",
         ) from error
+    mirror = Mirror(store, folder) if store else None
     try:
-        again = states_from(_states(folder), redo) if redo else []
-        _refuse_changes(folder, config, [state for state in _states(folder) if state not in again])
+        if mirror:
+            mirror.claim()
+            mirror.fetch()
+        again = states_from(states(folder), redo) if redo else []
+        _refuse_changes(folder, config, [state for state in states(folder) if state not in again])
         forget(folder, again)
         with _room("run.json"):
             saved = {"config": config.model_dump(mode="json"), "origins": origins or {}}
             write_atomically(folder / "config.json", json.dumps(saved, indent=1) + "\n")
             write_atomically(folder / "run.json", json.dumps(_made_with(folder), indent=1) + "\n")
-        yield Run(folder, config, progress or Quiet())
+        yield Run(folder, config, progress or Quiet(), mirror)
+        if mirror:
+            mirror.sync()
     finally:
+        if mirror:
+            mirror.release()
         lock.release()
 
 
@@ -256,70 +272,10 @@ def _made_with(folder: Path) -> dict[str, Any]:
     return now | {"earlier": earlier if before == now else [*earlier, before]}
 
 
-def saved_config(folder: Path) -> Config:
-    """The config with which a run was last opened; raises RunError where this version cannot read it."""
-    text = (folder / "config.json").read_text("utf-8")
-    try:
-        return Config.model_validate(json.loads(text)["config"])
-    except ValidationError as error:
-        places = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
-        raise RunError(
-            f"config.json of run {folder}",
-            f"it was made by another version of srlm, and this one has no such values: {places}",
-            "use the version that made the run (run.json names it), or a copy of the model outside of it",
-        ) from error
-
-
-def run_states(folder: Path) -> list[State]:
-    """The state of every step that was begun, in order; raises RunError when there is no run.
-
-    A state that cannot be read, of a run that was copied in part, comes first, as of a step that is not done;
-    its `unread` says why.
-    """
-    if not (folder / "run.json").is_file():
-        raise RunError(
-            f"run {folder}", "there is no run in this folder", "see `srlm status` for the runs here"
-        )
-    found = (_state_or_blank(folder, path) for path in _state_files(folder))
-    return sorted((state for state in found if state), key=lambda state: state["number"])
-
-
-def _state_or_blank(folder: Path, path: Path) -> State:
-    """A step's state with every key that is shown; empty where the step was forgotten just now."""
-    step = path.relative_to(folder).as_posix().removesuffix(".step.json")
-    blank: State = {"step": step, "number": -1, "done": False, "progress": [0, 0], "seconds": 0.0}
-    blank |= {"records": 0, "counts": {}, "digest": None}
-    try:
-        blank.update(json.loads(path.read_text("utf-8")))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError):
-        blank["unread"] = "it is empty, cut short, or no JSON"
-    return blank
-
-
 def _clock(before: float) -> Callable[[], float]:
     """Seconds spent on a step so far, in this process and in earlier ones."""
     started = time.monotonic()
     return lambda: before + time.monotonic() - started
-
-
-def _states(folder: Path) -> Iterator[State]:
-    """The states of a run's steps."""
-    for path in _state_files(folder):
-        yield json.loads(path.read_text("utf-8"))
-
-
-def _state_files(folder: Path) -> Iterator[Path]:
-    """Where the states of a run's steps lie; a run inside it, such as an evaluation's, is no part of it.
-
-    A folder that vanishes meanwhile, as a training's checkpoints do, is passed over, which glob does not.
-    """
-    for place, inner, names in os.walk(folder):
-        if "run.json" in names and Path(place) != folder:
-            inner.clear()
-            continue
-        yield from (Path(place, name) for name in names if name.endswith(".step.json"))
 
 
 def _given(config: Config, section: BaseModel | None, inputs: tuple[object, ...]) -> dict[str, Any]:

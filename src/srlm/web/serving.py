@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount
 
 from srlm.people.votes import BallotBox
-from srlm.store.run import run_states
+from srlm.store.states import run_states
 from srlm.web.annotating import Annotating
 from srlm.web.browser.browsing import browse_routes
 from srlm.web.browser.index import Index, open_index

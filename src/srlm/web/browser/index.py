@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from threading import Condition, Event, Lock, Thread
 
-from srlm.store.run import run_states
+from srlm.store.states import run_states
 from srlm.web.browser import tables
 from srlm.web.browser.filling import Source, Stamp, Work, lacking, plan, read_lines, stamps
 
