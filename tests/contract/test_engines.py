@@ -3,11 +3,12 @@
 import pytest
 
 from fake_server import serving
-from srlm.config import LocalEngineSection, OpenAIEngineSection
+from srlm.config import LocalEngineSection, OpenAIEngineSection, VllmEngineSection
 from srlm.engines.base import Engine, Request
 from srlm.engines.local import LocalEngine
 from srlm.engines.openai import OpenAIEngine
 from srlm.engines.scripted import ScriptedEngine
+from srlm.engines.vllm import VllmEngine
 from srlm.errors import EngineError
 from srlm.records import ask
 
@@ -20,7 +21,12 @@ def server():
 
 @pytest.fixture(
     scope="module",
-    params=["scripted", "openai", "local tiny", pytest.param("local real", marks=pytest.mark.real)],
+    params=[
+        *("scripted", "openai", "local tiny"),
+        pytest.param("local real", marks=pytest.mark.real),
+        "vllm tiny",
+        pytest.param("vllm real", marks=pytest.mark.real),
+    ],
 )
 def engine(request) -> Engine:
     if request.param == "scripted":
@@ -28,6 +34,10 @@ def engine(request) -> Engine:
     elif request.param == "openai":
         url = request.getfixturevalue("server").url
         made = OpenAIEngine(OpenAIEngineSection(base_url=url, model="fake"))
+    elif request.param.startswith("vllm"):
+        pytest.importorskip("vllm", reason="vLLM is not installed here: scripts/test-vllm brings its own")
+        model = request.getfixturevalue("tiny_for_vllm" if "tiny" in request.param else "smollm2")
+        made = VllmEngine(VllmEngineSection(kv_cache_gib=0.5, extra={"enforce_eager": True}), model)
     else:
         model = request.getfixturevalue("tiny" if "tiny" in request.param else "smollm2")
         made = LocalEngine(LocalEngineSection(device="cpu", batch_tokens=600), model)

@@ -17,6 +17,7 @@ from srlm.config.engines import (
     LocalEngineSection,
     OpenAIEngineSection,
     ScriptedEngineSection,
+    VllmEngineSection,
 )
 from srlm.config.evaluation import (
     AlpacaEvalSuite,
@@ -229,6 +230,7 @@ __all__ = [
     "Suite",
     "SuiteSection",
     "TrainingSection",
+    "VllmEngineSection",
     "YardstickSection",
     "decisive",
     "flatten",

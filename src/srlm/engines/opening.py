@@ -3,7 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from srlm.config import Config, EngineSection, LocalEngineSection, ModelSection, OpenAIEngineSection
+from srlm.config import (
+    Config,
+    EngineSection,
+    LocalEngineSection,
+    ModelSection,
+    OpenAIEngineSection,
+    VllmEngineSection,
+)
 from srlm.engines.base import Engine
 from srlm.engines.scripted import ScriptedEngine
 from srlm.errors import ConfigError
@@ -31,6 +38,10 @@ def open_engine(section: EngineSection, model: Model | None) -> Iterator[Engine]
         from srlm.engines.local import LocalEngine  # loads torch
 
         engine = LocalEngine(section, model)
+    elif isinstance(section, VllmEngineSection):
+        from srlm.engines.vllm import VllmEngine  # loads transformers
+
+        engine = VllmEngine(section, model)
     else:
         engine = ScriptedEngine(name=f"scripted {model.digest}")
     try:
