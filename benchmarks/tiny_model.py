@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 
-def save_tiny_model(folder: Path, tokenizer: Any, head: float = 1) -> None:
-    """Save it with its tokenizer; `head` multiplies its logits, which makes its choices sharper."""
+def save_tiny_model(folder: Path, tokenizer: Any, head: float = 1, head_dim: int = 8) -> None:
+    """Save it with its tokenizer; `head` multiplies its logits, which makes its choices sharper.
+
+    `head_dim`: numbers of each attention head.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -17,6 +20,7 @@ def save_tiny_model(folder: Path, tokenizer: Any, head: float = 1) -> None:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
+        head_dim=head_dim,
         max_position_embeddings=2048,
         tie_word_embeddings=False,  # tied and random, it would repeat its last token for ever
         initializer_range=0.5,

@@ -47,6 +47,14 @@ def tiny(smollm2: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
     return Model("M0", folder, folder_digest(folder))
 
 
+@pytest.fixture(scope="session")
+def tiny_for_vllm(smollm2: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The same with heads of 32 numbers, the smallest that vLLM computes on a processor."""
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    save_tiny_model(folder, load_tokenizer(smollm2.path), head_dim=32)
+    return Model("M0", folder, folder_digest(folder))
+
+
 @pytest.fixture
 def tiny_config(tiny: Model) -> Config:
     """The whole loop in seconds: scripted text, real training of the tiny model."""

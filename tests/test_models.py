@@ -1,13 +1,24 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
+import torch
 
 from srlm.chat_format import chat_text, load_tokenizer, without_controls
 from srlm.config import ModelSection
 from srlm.devices import device_of
 from srlm.errors import ConfigError, ModelError
-from srlm.models import BUILTIN, WHEEL, folder_digest, load_weights, resolve
+from srlm.models import (
+    BUILTIN,
+    WHEEL,
+    Model,
+    folder_digest,
+    load_model,
+    load_weights,
+    resolve,
+    whole_folder,
+)
 from srlm.records import ask
 
 
@@ -202,3 +213,34 @@ def test_the_built_in_model_is_plain_safetensors(smollm2):
         134.5e6, rel=0.01
     )
     assert "quantization_config" not in json.loads((smollm2.path / "config.json").read_text())
+
+
+def adapter_on(model: Model, folder: Path) -> Path:
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(1)
+    chosen = LoraConfig(r=4, lora_alpha=64, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+    get_peft_model(load_weights(model.path, "float32"), chosen).save_pretrained(folder)
+    return folder
+
+
+def test_an_adapter_is_its_base_with_the_adapter_merged_into_it(tiny, tmp_path):
+    folder = adapter_on(tiny, tmp_path / "adapter")
+    model = resolve(ModelSection(name=str(folder)), "M0")
+    assert (model.path, model.adapter, model.name) == (tiny.path, folder, "M0")
+    assert model.digest != tiny.digest
+    plain, merged = load_weights(tiny.path, "float32"), load_model(model, "float32")
+    names = [
+        name for name, weight in merged.state_dict().items() if not weight.equal(plain.state_dict()[name])
+    ]
+    assert len(names) == 4
+    assert all("q_proj" in name or "down_proj" in name for name in names)
+
+
+def test_an_adapter_is_not_trained_and_pickled_ones_are_not_loaded(tiny, tmp_path):
+    folder = adapter_on(tiny, tmp_path / "adapter")
+    with pytest.raises(ModelError, match="merge it first"):
+        whole_folder(resolve(ModelSection(name=str(folder))))
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+    with pytest.raises(ModelError, match=r"no adapter_model\.safetensors"):
+        resolve(ModelSection(name=str(folder)))

@@ -3,7 +3,8 @@ import pytest
 from srlm.chat_format import chat_text, load_tokenizer
 from srlm.config import Config, LocalEngineSection, SftSection
 from srlm.engines.local import LocalEngine
-from srlm.plan import disk_gib, generation_gib, memory_gib, num_parameters, plan_steps
+from srlm.models import num_parameters
+from srlm.plan import disk_gib, generation_gib, memory_gib, plan_steps
 from srlm.prefixes import num_common
 from srlm.recipes import load
 from srlm.seeds import load_seed

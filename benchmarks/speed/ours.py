@@ -66,7 +66,7 @@ def generation(job: dict) -> dict:
     return {
         "seconds": time.perf_counter() - started,
         "read": sum(reply.num_prompt_tokens for reply in replies if not reply.draw),
-        "distinct": len(prefix_tree([engine._encode(request).ids for request in requests]).ids),
+        "distinct": len(prefix_tree([engine._encoding.job(request).ids for request in requests]).ids),
         "written": sum(reply.num_tokens for reply in replies),
         "startup_seconds": started - STARTED,
         "dtype": str(engine._model.dtype),

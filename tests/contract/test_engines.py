@@ -5,12 +5,19 @@ from pathlib import Path
 import pytest
 
 from fake_server import serving
-from srlm.config import LocalEngineSection, OpenAIEngineSection, RayEngineSection, ScriptedEngineSection
+from srlm.config import (
+    LocalEngineSection,
+    OpenAIEngineSection,
+    RayEngineSection,
+    ScriptedEngineSection,
+    VllmEngineSection,
+)
 from srlm.engines.base import Engine, Request
 from srlm.engines.local import LocalEngine
 from srlm.engines.openai import OpenAIEngine
 from srlm.engines.opening import make_engine
 from srlm.engines.scripted import ScriptedEngine
+from srlm.engines.vllm import VllmEngine
 from srlm.errors import EngineError
 from srlm.models import Model
 from srlm.records import ask
@@ -24,7 +31,12 @@ def server():
 
 @pytest.fixture(
     scope="module",
-    params=["scripted", "openai", "ray", "local tiny", pytest.param("local real", marks=pytest.mark.real)],
+    params=[
+        *("scripted", "openai", "ray", "local tiny"),
+        pytest.param("local real", marks=pytest.mark.real),
+        "vllm tiny",
+        pytest.param("vllm real", marks=pytest.mark.real),
+    ],
 )
 def engine(request) -> Engine:
     if request.param == "scripted":
@@ -36,6 +48,10 @@ def engine(request) -> Engine:
         pytest.importorskip("ray", reason="Ray is not installed: pip install 'srlm[ray]'")
         section = RayEngineSection(engine=ScriptedEngineSection(), replicas=2, block=2)
         made = make_engine(section, Model("M0", Path("nowhere"), "0" * 64))
+    elif request.param.startswith("vllm"):
+        pytest.importorskip("vllm", reason="vLLM is not installed here: scripts/test-vllm brings its own")
+        model = request.getfixturevalue("tiny_for_vllm" if "tiny" in request.param else "smollm2")
+        made = VllmEngine(VllmEngineSection(kv_cache_gib=0.5, extra={"enforce_eager": True}), model)
     else:
         model = request.getfixturevalue("tiny" if "tiny" in request.param else "smollm2")
         made = LocalEngine(LocalEngineSection(device="cpu", batch_tokens=600), model)

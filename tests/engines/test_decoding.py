@@ -8,7 +8,8 @@ import torch
 from srlm.config import LocalEngineSection
 from srlm.engines import decoding, local
 from srlm.engines.base import Request
-from srlm.engines.decoding import Decoder, Job, Room
+from srlm.engines.decoding import Decoder, Room
+from srlm.engines.encoding import Job
 from srlm.engines.local import LocalEngine
 from srlm.errors import EngineError
 from srlm.records import ask

@@ -247,8 +247,9 @@ def test_a_prefix_that_spells_a_control_token_stays_text(tiny):
     )
     engine = LocalEngine(LocalEngineSection(device="cpu", dtype="float32"), tiny)
     list(engine.generate([plain]))  # loads the tokenizer
-    special = set(engine._tokenizer.all_special_ids)
-    counts = [sum(token in special for token in engine._encode(request).ids) for request in (plain, sly)]
+    special = set(engine._encoding.tokenizer.all_special_ids)
+    jobs = [engine._encoding.job(request) for request in (plain, sly)]
+    counts = [sum(token in special for token in job.ids) for job in jobs]
     assert counts[0] == counts[1]
 
 

@@ -20,6 +20,7 @@ from srlm.config import (
     RayEngineSection,
     ResponsesSection,
     ScriptedEngineSection,
+    VllmEngineSection,
 )
 from srlm.engines.base import Engine, Reply, Request
 from srlm.engines.opening import make_engine
@@ -307,3 +308,4 @@ def test_what_a_replica_takes_follows_from_the_machines():
     assert (share_of(RayEngineSection(), gpus).cpus, share_of(RayEngineSection(), gpus).gpus) == (1, 1)
     assert share_of(RayEngineSection(), gpus).room(gpus) == 16
     assert share_of(RayEngineSection(gpus=4), gpus).room(gpus) == 4
+    assert share_of(RayEngineSection(engine=VllmEngineSection(tensor_parallel=8)), gpus).room(gpus) == 2

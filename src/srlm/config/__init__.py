@@ -18,6 +18,7 @@ from srlm.config.engines import (
     OpenAIEngineSection,
     RayEngineSection,
     ScriptedEngineSection,
+    VllmEngineSection,
     is_server,
 )
 from srlm.config.evaluation import (
@@ -232,6 +233,7 @@ __all__ = [
     "Suite",
     "SuiteSection",
     "TrainingSection",
+    "VllmEngineSection",
     "YardstickSection",
     "decisive",
     "flatten",

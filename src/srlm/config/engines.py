@@ -9,6 +9,12 @@ from pydantic_core import PydanticCustomError
 
 from srlm.config.base import Device, Names, Precision, Section
 
+VLLM_TAKEN = {
+    *("model", "tokenizer", "skip_tokenizer_init", "trust_remote_code", "enable_lora", "max_lora_rank"),
+    *("dtype", "tensor_parallel_size", "max_model_len", "kv_cache_memory_bytes", "enable_prefix_caching"),
+    *("logprobs_mode", "data_parallel_size"),
+}
+"""Arguments of `vllm.LLM` that follow from the other keys, or that replies and probabilities rest on."""
 MOST_ROWS = {"cpu": 256, "cuda": 1024}
 """Samples under way at a time, beyond which a step only takes longer (docs/performance.md)."""
 
@@ -101,7 +107,53 @@ class OpenAIEngineSection(Section):
         return value
 
 
-AloneEngineSection = LocalEngineSection | ScriptedEngineSection | OpenAIEngineSection
+class VllmEngineSection(Section):
+    """vLLM in a process of its own beside this one, for a model of the loop, on GPUs or a processor.
+
+    `dtype`, `max_length` and `extra` are part of what a step rests on; the other keys may change while a run
+    goes on.
+    """
+
+    kind: Literal["vllm"] = "vllm"
+    dtype: Precision = Field(
+        "auto",
+        description="precision of the weights; `auto`: bfloat16 on GPUs, on a processor what it multiplies "
+        "faster",
+    )
+    tensor_parallel: int = Field(1, ge=1, description="GPUs among which the model is split")
+    max_length: int | None = Field(
+        None,
+        ge=16,
+        description="tokens of a prompt and its reply together, at most; empty: the model's context, which "
+        "the memory for keys and values must hold once",
+    )
+    kv_cache_gib: float | None = Field(
+        None,
+        gt=0,
+        description="memory for keys and values on each GPU; empty: on GPUs what vLLM finds free, on a "
+        "processor half of what is free beside the weights",
+    )
+    prefix_caching: bool = Field(
+        True, description="what prompts begin with alike, such as a rubric, is computed once"
+    )
+    extra: dict[str, Any] = Field(
+        {},
+        description="added to what `vllm.LLM` is given (`enforce_eager`, `gpu_memory_utilization`)",
+    )
+
+    @field_validator("extra")
+    @classmethod
+    def _not_set_elsewhere(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(VLLM_TAKEN & set(value)):
+            raise PydanticCustomError(
+                "taken",
+                "must leave {keys} to the other keys of this section and to srlm",
+                {"keys": ", ".join(taken)},
+            )
+        return value
+
+
+AloneEngineSection = LocalEngineSection | ScriptedEngineSection | OpenAIEngineSection | VllmEngineSection
 """An engine in one place."""
 
 
@@ -128,7 +180,11 @@ class RayEngineSection(Section):
         gt=0,
         description="cores a replica; empty: 1 beside GPUs, else what the replicas of a machine may share",
     )
-    gpus: float | None = Field(None, ge=0, description="GPUs a replica; empty: 1 where the cluster has any")
+    gpus: float | None = Field(
+        None,
+        ge=0,
+        description="GPUs a replica; empty: where the cluster has any, 1 or the engine's `tensor_parallel`",
+    )
     block: int = Field(
         16, ge=1, description="requests that a replica gets at a time, and does again when it dies"
     )

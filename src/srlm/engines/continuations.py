@@ -23,14 +23,25 @@ def looked_at(continuations: Sequence[Tokens]) -> list[Tokens]:
     return list(found)
 
 
-def weigh(continuations: Sequence[Tokens], after: Mapping[Tokens, Tensor]) -> tuple[float, ...]:
-    """Probability of each continuation, from the logits [vocabulary] after each of `looked_at`."""
-    probabilities = {before: logits.float().softmax(-1) for before, logits in after.items()}
+def next_tokens(continuations: Sequence[Tokens], before: Tokens) -> list[int]:
+    """The tokens with which continuations go on after `before`, one of `looked_at`, each once."""
+    place = len(before)
+    longer = (tokens for tokens in continuations if len(tokens) > place and tokens[:place] == before)
+    return list(dict.fromkeys(tokens[place] for tokens in longer))
+
+
+def weigh(
+    continuations: Sequence[Tokens], after: Mapping[Tokens, Tensor | Mapping[int, float]]
+) -> tuple[float, ...]:
+    """Probability of each continuation, from those of the next tokens after each of `looked_at`.
+
+    They are given as [vocabulary], or by token for `next_tokens` alone.
+    """
     found = []
     for tokens in continuations:
         probability = 1.0
         for place, token in enumerate(tokens):
-            probability *= float(probabilities[tokens[:place]][token])
+            probability *= float(after[tokens[:place]][token])
         found.append(probability)
     return otherwise(found, continuations)
 

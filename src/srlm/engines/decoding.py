@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srlm.engines.base import Request
-from srlm.engines.continuations import Tokens, looked_at, weigh
+from srlm.engines.continuations import looked_at, weigh
+from srlm.engines.encoding import Job
 from srlm.engines.forward import Forward, Rows, is_out_of_memory
 from srlm.engines.sampling import sample
 from srlm.errors import EngineError
@@ -25,21 +25,6 @@ ENTER_AT = 1 / 4
 """Share of the room that must be free before rows enter: a wave of few costs as much as one of many."""
 FULL_ENOUGH = 7 / 8
 """Rows that ended stay in their wave until the share of the others has fallen to this: moving costs, too."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A request as tokens: its prompt, what each of its continuations adds, and the draws that are wanted."""
-
-    request: Request
-    ids: list[int]
-    continuations: list[Tokens]
-    draws: tuple[int, ...]
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the model's context that it may take up."""
-        return len(self.ids) + max(self.request.max_tokens, *map(len, self.continuations), 0)
 
 
 @dataclass
@@ -212,8 +197,10 @@ class Decoder:
         sources: list[int] = []
         place = 0
         for job, befores in zip(jobs, looked, strict=True):
-            after = dict(zip(befores, logits[place : place + len(befores)], strict=True))
-            probabilities = weigh(job.continuations, after) if job.continuations else ()
+            probabilities: tuple[float, ...] = ()
+            if job.continuations:
+                chances = logits[place : place + len(befores)].float().softmax(-1)
+                probabilities = weigh(job.continuations, dict(zip(befores, chances, strict=True)))
             rows += [Row(job, draw, probabilities) for draw in job.draws]
             sources += [place] * len(job.draws)
             place += len(befores)

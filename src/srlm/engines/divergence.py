@@ -12,7 +12,7 @@ from srlm.config import LocalEngineSection
 from srlm.devices import device_of, dtype_of
 from srlm.errors import ModelError
 from srlm.memory import give_back_memory
-from srlm.models import Model, load_weights
+from srlm.models import Model, load_model
 from srlm.records import Response, ask, content_id
 
 CHUNK = 256
@@ -58,10 +58,7 @@ class ModelCouple:
         device = device_of(self._section.device)
         dtype = dtype_of(self._section.dtype, device)
         self._tokenizer = tokenizers[0]
-        self._models = [
-            load_weights(one.path, dtype, trust_remote_code=one.trust_remote_code).to(device).eval()
-            for one in self._sources
-        ]
+        self._models = [load_model(one, dtype).to(device).eval() for one in self._sources]
 
     def _one(self, response: Response) -> tuple[float, int]:
         prompt = self._tokens(chat_text(self._tokenizer, ask(response.prompt)))

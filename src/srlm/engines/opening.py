@@ -10,6 +10,7 @@ from srlm.config import (
     ModelSection,
     OpenAIEngineSection,
     RayEngineSection,
+    VllmEngineSection,
     is_server,
 )
 from srlm.engines.base import Engine
@@ -51,6 +52,10 @@ def make_engine(section: EngineSection, model: Model | None) -> Engine:
         from srlm.engines.local import LocalEngine  # loads torch
 
         return LocalEngine(section, model)
+    if isinstance(section, VllmEngineSection):
+        from srlm.engines.vllm import VllmEngine  # loads transformers
+
+        return VllmEngine(section, model)
     return ScriptedEngine(name=f"scripted {model.digest}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srlm.config import DpoSection, SftSection
-from srlm.models import Model
+from srlm.models import Model, whole_folder
 from srlm.records import Example, Pair, Record
 from srlm.store.files import write_atomically
 from srlm.training.early_stopping import Judge, train_in_stretches
@@ -33,7 +33,7 @@ def train_sft(
     """
     job = TrainJob(
         kind="sft",
-        model=model.path,
+        model=whole_folder(model),
         folder=folder,
         target=target,
         seed=seed,
@@ -60,7 +60,7 @@ def train_dpo(
     """M(t+1): `model` trained by DPO with itself as reference, saved in `target` (section 2.4)."""
     job = TrainJob(
         kind="dpo",
-        model=model.path,
+        model=whole_folder(model),
         folder=folder,
         target=target,
         seed=seed,

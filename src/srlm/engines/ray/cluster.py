@@ -83,7 +83,8 @@ def share_of(section: RayEngineSection, nodes: Sequence[dict[str, Any]]) -> Shar
     if kind in {"openai", "scripted"}:
         return Share(cpus or 0.01, gpus or 0.0, wanted or max(1, len(section.base_urls)))
     if gpus is None:
-        gpus = 1.0 if any(node["Resources"].get("GPU") for node in nodes) else 0.0
+        each = getattr(section.engine, "tensor_parallel", 1)
+        gpus = float(each) if any(node["Resources"].get("GPU") for node in nodes) else 0.0
     if cpus is None:
         cores = min((node["Resources"].get("CPU", 1.0) for node in nodes), default=1.0)
         beside = math.ceil((wanted or len(nodes)) / max(len(nodes), 1))

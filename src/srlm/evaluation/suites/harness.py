@@ -16,7 +16,7 @@ from srlm.evaluation.intervals import bootstrap
 from srlm.evaluation.multiple_choice import Form, Question, read_questions, write_task
 from srlm.evaluation.suites.asking import Contestant, Place
 from srlm.evaluation.suites.bench import Help
-from srlm.models import Model
+from srlm.models import Model, whole_folder
 from srlm.records import content_id
 from srlm.seeds.hub import data_file
 
@@ -123,7 +123,7 @@ def _evaluate(
             "task": task.name,
             "include_path": str(file.parent.resolve()) if file else None,
             "model_args": {
-                "pretrained": str(model.path.resolve()),
+                "pretrained": str(whole_folder(model).resolve()),
                 "dtype": dtype_of(loaded[0], device_of(loaded[1])),
                 "use_safetensors": True,
                 "trust_remote_code": model.trust_remote_code,
