@@ -21,7 +21,7 @@ from srlm.store.blocks import Items
 from srlm.store.mirror import Mirror, fetch
 from srlm.store.run import open_run
 
-CONFIG = Config(responses=ResponsesSection(block=2, samples=1))
+CONFIG = Config(responses=ResponsesSection(block=2, samples=2))
 
 
 class Prompts(Items[Prompt]):
@@ -84,6 +84,12 @@ def write(folder: Path, place: str, engine: ScriptedEngine) -> bytes:
     return (folder / "M2/responses.jsonl").read_bytes()
 
 
+def claimed(place: str, folder: Path) -> Mirror:
+    made = Mirror(place, folder)
+    made.claim()
+    return made
+
+
 def test_a_run_goes_on_from_its_store_on_another_machine(place, tmp_path):
     whole = write(tmp_path / "alone", "", ScriptedEngine())
     with pytest.raises(Cut):
@@ -102,11 +108,11 @@ def test_a_block_is_a_shard_and_what_is_kept_is_not_kept_again(place, tmp_path):
     shards = sorted(files.ls(f"{root}/M2/responses.jsonl", detail=False))
     starts = [int(name.rpartition("/")[2]) for name in shards]
     assert len(starts) == 5 and starts[0] == 0
-    files.pipe_file(f"{root}/M2/responses.jsonl/marked", b"untouched")
+    marked = b"x" * files.info(shards[0])["size"]
+    files.pipe_file(shards[0], marked)
     write(tmp_path / "elsewhere", place, ScriptedEngine())
-    left = sorted(files.ls(f"{root}/M2/responses.jsonl", detail=False))
-    assert left == sorted([*shards, *[name for name in left if name.endswith("/marked")]])
-    assert len(left) == 6
+    assert sorted(files.ls(f"{root}/M2/responses.jsonl", detail=False)) == shards
+    assert files.cat_file(shards[0]) == marked
 
 
 def test_what_was_written_after_the_last_state_does_not_count(place, tmp_path):
@@ -123,12 +129,14 @@ def test_a_model_counts_when_all_of_it_is_there(place, tmp_path):
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         (folder / "M1/model").mkdir(parents=True, exist_ok=True)
         (folder / "M1/model" / name).write_text(name)
-    Mirror(place, folder).sync()
+    first = claimed(place, folder)
+    first.sync()
+    first.release()
     files, root = fsspec.core.url_to_fs(place)
     files.rm_file(f"{root}/M1/model/.whole")
     Mirror(place, there).fetch()
     assert not (there / "M1/model").exists()
-    Mirror(place, folder).sync()
+    claimed(place, folder).sync()
     Mirror(place, there).fetch()
     assert sorted(path.name for path in (there / "M1/model").iterdir()) == [
         "config.json",
@@ -140,7 +148,7 @@ def test_a_model_counts_when_all_of_it_is_there(place, tmp_path):
 def test_what_is_gone_here_is_gone_there(place, tmp_path):
     folder = tmp_path / "run"
     old, new = folder / "M1/sft/checkpoints/checkpoint-1", folder / "M1/sft/checkpoints/checkpoint-2"
-    kept = Mirror(place, folder)
+    kept = claimed(place, folder)
     for checkpoint in (old, new):
         checkpoint.mkdir(parents=True)
         (checkpoint / "trainer_state.json").write_text("{}")
@@ -151,6 +159,7 @@ def test_what_is_gone_here_is_gone_there(place, tmp_path):
     files, root = fsspec.core.url_to_fs(place)
     left = [name[len(root.rstrip("/")) :] for name in files.find(root)]
     assert sorted(left) == [
+        "/.lock",
         "/M1/sft/checkpoints/checkpoint-2/.whole",
         "/M1/sft/checkpoints/checkpoint-2/trainer_state.json",
     ]

@@ -252,7 +252,8 @@ def _states_last(name: str) -> tuple[bool, str]:
 
 def _sorted_out(there: dict[str, int]) -> tuple[list[str], dict[str, list[str]]]:
     """Files, without those of folders that have no marker yet, and the shards of record files in order."""
-    files, shards = [], {}
+    files: list[str] = []
+    shards: dict[str, list[str]] = {}
     for name in sorted(there):
         base, _, last = name.rpartition("/")
         unit = _unit_of(name)
