@@ -58,6 +58,24 @@ def where_time_goes() -> None:
     save(figure, "profile")
 
 
+def scaling() -> None:
+    """Predicted efficiency and hours of a round's writing against replicas."""
+    found = json.loads((FOLDER / "scaling.json").read_text())
+    figure, axes = plt.subplots(1, 2, figsize=(7.5, 3), layout="constrained")
+    for name, rows in found.items():
+        replicas = [row["replicas"] for row in rows]
+        axes[0].semilogx(replicas, [100 * row["efficiency"] for row in rows], "o-", base=2, ms=4, label=name)
+        axes[1].loglog(replicas, [row["hours"] for row in rows], "o-", ms=4, label=name)
+    axes[0].set(xlabel="replicas", ylabel="predicted efficiency, %", ylim=(0, 105))
+    axes[1].set(xlabel="replicas", ylabel="predicted hours of writing")
+    axes[1].set_xscale("log", base=2)
+    for axis in axes:
+        axis.grid(alpha=0.3)
+        axis.set_xticks([4**n for n in range(6)], [f"{4**n:,}" for n in range(6)])
+    axes[0].legend(frameon=False, fontsize=8)
+    save(figure, "scaling")
+
+
 def save(figure, name: str) -> None:
     figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None})
     plt.close(figure)
@@ -66,3 +84,4 @@ def save(figure, name: str) -> None:
 if __name__ == "__main__":
     growth()
     where_time_goes()
+    scaling()

@@ -88,10 +88,10 @@ def folder_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def num_parameters(model: Model) -> int:
+def num_parameters(folder: Path) -> int:
     """Weights in a folder's safetensors, read from their headers alone."""
     total = 0
-    for path in model.path.glob("*.safetensors"):
+    for path in folder.glob("*.safetensors"):
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]

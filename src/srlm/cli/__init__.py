@@ -6,7 +6,8 @@ import click
 
 from srlm.cli.judging import evaluation, judge
 from srlm.cli.people import annotate, browse
-from srlm.cli.runs import chat, config, export, fetch, plan, recipes, report, run, status
+from srlm.cli.planning import plan
+from srlm.cli.runs import chat, config, export, fetch, recipes, report, run, status
 from srlm.cli.seeds import seed
 from srlm.cli.suites import suite_commands
 from srlm.errors import FULL, SrlmError, full_disk

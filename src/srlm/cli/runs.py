@@ -1,4 +1,4 @@
-"""Commands about runs: start, watch, plan, report, talk."""
+"""Commands about runs: start, watch, report, talk."""
 
 import json
 import sys
@@ -169,47 +169,6 @@ def config(recipe: str, overrides: tuple[str, ...]) -> None:
     loaded = load(recipe, overrides)
     for key, value in flatten(loaded.config.model_dump()).items():
         click.echo(f"{key:<36}{'' if value is None else value!s:<28}{loaded.origins[key]}")
-
-
-@click.command()
-@click.argument("recipe")
-@click.argument("overrides", nargs=-1)
-@click.option(
-    "--calibrate/--no-calibrate", "calibrated", default=True, help="Measure this machine's rates first."
-)
-def plan(recipe: str, overrides: tuple[str, ...], calibrated: bool) -> None:
-    """What a run will cost: steps, generations, tokens, time, disk, memory."""
-    from srlm.plan import disk_gib, memory_gib, plan
-    from srlm.recipes import load
-
-    loaded = load(recipe, overrides).config
-    found = plan(loaded, calibrated=calibrated)
-    rates, parameters = found["rates"], found["parameters"]
-    click.echo(
-        f"{'step':<26}{'items':>8}{'generations':>13}{'read':>13}{'written':>13}{'trained':>13}{'minutes':>9}"
-    )
-    for step in found["steps"]:
-        minutes = f"{rates.seconds(step) / 60:.1f}" if rates else "-"
-        tokens = f"{step.prefill:>13,}{step.written:>13,}{step.trained:>13,}"
-        click.echo(f"{step.name:<26}{step.items:>8,}{step.generations:>13,}{tokens}{minutes:>9}")
-    click.echo("\nRead, written and trained are tokens, if every answer uses up its budget.")
-    if rates:
-        total = sum(rates.seconds(step) for step in found["steps"]) / 60
-        click.echo(
-            f"Time about {total:.0f} minutes or less, at {rates.prefill:.0f} tokens/s read, "
-            f"{rates.written:.0f} written, {rates.trained:.0f} trained, measured here just now."
-        )
-    if parameters:
-        memory = max(memory_gib(parameters, loaded.sft), memory_gib(parameters, loaded.dpo))
-        click.echo(
-            f"{parameters / 1e6:,.0f} million weights: disk about {disk_gib(parameters, loaded):.1f} GiB, "
-            f"memory of the training process about {memory:.1f} GiB, of the generating one about "
-            f"{found['generation_gib']:.1f} GiB."
-        )
-    if found["missing"]:
-        click.echo(f"Time, disk and memory are not estimated: {found['missing']}")
-    elif not rates:
-        click.echo("Time is not estimated: nothing was calibrated.")
 
 
 @click.command()

@@ -161,7 +161,7 @@ def _arguments(section: VllmEngineSection, model: Model, device: _Device) -> dic
     if section.tensor_parallel > max(gpus, 1):
         raise too_few_gpus(section.tensor_parallel, gpus)
     dtype = dtype_of(section.dtype, "cpu") if on_cpu else section.dtype.replace("auto", "bfloat16")
-    weights = num_parameters(model) * (4 if dtype == "float32" else 2)
+    weights = num_parameters(model.path) * (4 if dtype == "float32" else 2)
     share = 1.0 if on_cpu else section.extra.get("gpu_memory_utilization", SHARE_OF_GPU)
     room = int(share * device.memory)
     if weights > room * section.tensor_parallel and "quantization" not in section.extra:

@@ -1,0 +1,83 @@
+"""What a changed setting would cost: a few that matter for what dominates, and the user's own."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from srlm.config import Config
+from srlm.errors import ConfigError
+from srlm.planning.times import StepTime
+from srlm.recipes import override
+
+Hours = Callable[[Config], float]
+"""The wall time of a whole run by its config."""
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Overrides, and the hours by which they change the run."""
+
+    overrides: tuple[str, ...]
+    hours: float
+
+
+def alternatives(
+    config: Config, times: Sequence[StepTime], hours: Hours, own: Sequence[str] = ()
+) -> list[Alternative]:
+    """The user's own overrides, then those that what dominates suggests, with the change of wall time.
+
+    Each of `own` is one override or several with spaces between. Raises ConfigError for one that is none.
+    """
+    before = hours(config)
+    found = []
+    for text in own:
+        words = tuple(text.split())
+        changed = override(config, words)
+        if changed == config:
+            raise ConfigError(
+                f"--what-if {text!r}", "it changes nothing in this recipe", "give another value"
+            )
+        found.append(Alternative(words, hours(changed) - before))
+    for words in [*_always(config), *_for(dominating(times), config)]:
+        changed = override(config, words)
+        if changed != config and words not in [one.overrides for one in found]:
+            found.append(Alternative(words, hours(changed) - before))
+    return found
+
+
+def dominating(times: Sequence[StepTime]) -> str:
+    """The kind of step that takes most of the wall time: prompts, responses, judgments, dpo, sft ..."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for one in times:
+        seconds[one.step.name.rpartition("/")[2]] += one.seconds
+    return max(seconds, key=lambda kind: seconds[kind])
+
+
+def _always(config: Config) -> list[tuple[str, ...]]:
+    """What people ask first."""
+    asked: list[tuple[str, ...]] = []
+    if config.judge.justify:
+        asked.append((f"judge.samples={config.judge.samples + 2}",))
+        asked.append(("judge.scoring=expected", "judge.justify=false"))
+    asked.append((f"responses.samples={2 * config.responses.samples}",))
+    asked.append((f"iterations={config.iterations + 1}",))
+    return asked
+
+
+def _for(kind: str, config: Config) -> list[tuple[str, ...]]:
+    """What would shorten the step that takes longest."""
+    batch = {section: getattr(config, section).batch_size for section in ("sft", "dpo")}
+    found: dict[str, list[tuple[str, ...]]] = {
+        "prompts": [(f"prompts.block={8 * config.prompts.block}",)],
+        "responses": [
+            (f"responses.max_tokens={max(1, config.responses.max_tokens // 2)}",),
+            (f"responses.block={4 * config.responses.block}",),
+        ],
+        "judgments": [
+            (f"judge.max_tokens={max(1, config.judge.max_tokens // 2)}",),
+            (f"judge.block={4 * config.judge.block}",),
+        ],
+        "dpo": [(f"dpo.batch_size={4 * batch['dpo']}",)],
+        "sft": [(f"sft.batch_size={4 * batch['sft']}",)],
+    }
+    return found.get(kind, [])

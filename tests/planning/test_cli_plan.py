@@ -1,0 +1,70 @@
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from srlm.cli import main
+from srlm.planning.hardware import GPUS, Assumptions
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def plan(*words):
+    return CliRunner().invoke(main, ["plan", *words])
+
+
+def test_a_cluster_is_told_in_a_hundred_columns():
+    found = plan("paper-70b", "--gpus", "64", "--gpu", "H100", "--what-if", "judge.samples=7", "--simulate")
+    assert found.exit_code == 0, found.output
+    lines = found.output.splitlines()
+    tables = [line for line in lines if re.search(r"\s{3,}", line)]
+    assert len(tables) > 30
+    assert max(map(len, lines)) <= 100
+    shown = (
+        "Bottleneck",
+        "M2/dpo",
+        "sft, fsdp",
+        "judge.samples=7",
+        "evaluation, monitors",
+        "1,024",
+        "GPU-hours",
+    )
+    for words in shown:
+        assert words in found.output
+    assert "prediction" in " ".join(lines[:2])
+
+
+def test_the_machine_needs_no_cluster(tiny):
+    found = plan("smollm2", "--no-calibrate", f"model.name={tiny.path}")
+    assert found.exit_code == 0
+    assert "memory of the training process" in found.output
+    assert "GPU-hours" not in found.output
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--gpus", "8", "--gpu", "h1000"], ["did you mean h100", "What to do"]),
+        (["--gpus", "0", "--gpu", "h100"], ["--gpus 0", "at least one"]),
+        (["--gpus", "8", "--gpu", "h100", "--parameters", "20t"], ["no named GPU holds it", "would fit"]),
+        (["--gpus", "8", "--gpu", "h100", "--assume", "reding=0.3"], ["did you mean reading"]),
+        (["--gpus", "8", "--gpu", "h100", "--what-if", "judge.sample=5"], ["did you mean 'judge.samples'"]),
+        (["--simulate"], ["without --gpus"]),
+        (["--gpus", "8", "--gpu", "h100", "--parameters", "much"], ["70e9"]),
+        (["--gpus", "8", "--gpu", "h100", "--simulate", "iterations=1"], ["no round to play"]),
+    ],
+)
+def test_bad_input_has_three_parts(words, parts):
+    found = plan("paper-70b", *words)
+    assert found.exit_code == 2
+    for part in ["Why:", "What to do:", *parts]:
+        assert part in found.output
+
+
+def test_the_page_names_every_assumption_and_gpu():
+    text = (DOCS / "scale-out.md").read_text("utf-8")
+    for name, field in Assumptions.model_fields.items():
+        assert f"| `{name}` | {field.default:g} |" in text, name
+    for name, gpu in GPUS.items():
+        assert f"| `{name}` | {gpu.memory} | {gpu.flops / 1e12:g} | {gpu.bandwidth / 1e9:g} |" in text, name
