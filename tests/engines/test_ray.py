@@ -64,6 +64,13 @@ def three() -> Iterator[Cluster]:
     os.environ.update(before)
 
 
+@pytest.fixture(scope="module")
+def engine(three) -> Iterator[Engine]:
+    """Three replicas for all who need nothing else, for each takes seconds to start."""
+    with over(three) as made:
+        yield made
+
+
 @contextmanager
 def over(three: Cluster, model: Model | None = NOBODY, **keys: object) -> Iterator[Engine]:
     given = {"engine": ScriptedEngineSection(), "address": three.address, "block": 4, "replicas": 3} | keys
@@ -103,28 +110,25 @@ def later(seconds: float, work) -> threading.Timer:
     return timer
 
 
-def test_a_cluster_answers_as_one_engine_does(three):
+def test_a_cluster_answers_as_one_engine_does(engine):
     asked = requests(60)
-    with over(three) as engine:
-        assert answered(engine, asked) == alone(asked)
-        assert engine.digest == make_engine(ScriptedEngineSection(), NOBODY).digest
-        assert engine.capacity == 2 * 3 * 4
+    assert answered(engine, asked) == alone(asked)
+    assert engine.digest == make_engine(ScriptedEngineSection(), NOBODY).digest
+    assert engine.capacity == 2 * 3 * 4
 
 
 def test_replicas_end_with_the_engine_and_come_again_when_asked(three):
-    asked = requests(4)
-    with over(three) as engine:
+    asked, before = requests(4), {one.pid for one in replica_processes()}
+    with over(three, replicas=1) as engine:
         answered(engine, asked)
-        assert replica_processes()
+        mine = [one for one in replica_processes() if one.pid not in before]
+        assert len(mine) == 1
         engine.close()
-        until = time.monotonic() + 20
-        while replica_processes() and time.monotonic() < until:
-            time.sleep(0.1)
-        assert not replica_processes()
+        assert not psutil.wait_procs(mine, timeout=20)[1]
         assert answered(engine, asked) == alone(asked)
 
 
-def test_a_killed_worker_loses_nothing(three):
+def test_a_killed_worker_loses_nothing(engine):
     asked, killed = requests(150), []
 
     def kill() -> None:
@@ -132,11 +136,10 @@ def test_a_killed_worker_loses_nothing(three):
         killed.append(victim.pid)
         victim.kill()
 
-    with over(three) as engine:
-        answered(engine, requests(3))  # all are there
-        timer = later(0.4, kill)
-        assert answered(engine, asked) == alone(asked)
-        timer.join()
+    answered(engine, requests(3))  # all are there
+    timer = later(0.4, kill)
+    assert answered(engine, asked) == alone(asked)
+    timer.join()
     assert killed
 
 
@@ -163,14 +166,13 @@ def test_a_slow_machine_does_not_hold_up_the_rest(three):
         three.remove_node(slow)
 
 
-def test_a_request_that_ends_every_worker_is_set_aside_and_named(three):
+def test_a_request_that_ends_every_worker_is_set_aside_and_named(engine):
     asked = requests(30)
     poison = Request(id="bad", conversation=ask("POISON, please."), purpose="response", seed=1, max_tokens=8)
-    with over(three) as engine:
-        with pytest.raises(PoisonRequest, match="request bad") as error:
-            answered(engine, [*asked[:10], poison, *asked[10:]])
-        assert error.value.request_ids == ("bad",)
-        assert answered(engine, asked) == alone(asked)
+    with pytest.raises(PoisonRequest, match="request bad") as error:
+        answered(engine, [*asked[:10], poison, *asked[10:]])
+    assert error.value.request_ids == ("bad",)
+    assert answered(engine, asked) == alone(asked)
 
 
 def test_where_every_request_ends_its_worker_it_is_not_the_requests(three):
@@ -178,28 +180,26 @@ def test_where_every_request_ends_its_worker_it_is_not_the_requests(three):
         answered(engine, requests(8, "POISON"))
 
 
-def test_stages_keep_a_cluster_busy_and_write_what_one_machine_writes(three):
+def test_stages_keep_a_cluster_busy_and_write_what_one_machine_writes(engine):
     section = ResponsesSection(block=2, samples=2)
     prompts = [Prompt.of(f"Say something about {n}.", (), n) for n in range(30)]
     rubric = grading_rubric("additive")
 
-    def written(engine: Engine) -> list[str]:
-        blocks = list(respond(section, engine, prompts))
+    def written(by: Engine) -> list[str]:
+        blocks = list(respond(section, by, prompts))
         responses = [one for block in blocks for one in block.records]
         assert [block.done for block in blocks] == list(range(2, 31, 2))
-        judged = judge(JudgeSection(block=3), engine, rubric, responses)
+        judged = judge(JudgeSection(block=3), by, rubric, responses)
         return [
             one.model_dump_json() for one in [*responses, *(one for block in judged for one in block.records)]
         ]
 
-    with over(three) as engine:
-        assert written(engine) == written(make_engine(ScriptedEngineSection(), NOBODY))
+    assert written(engine) == written(make_engine(ScriptedEngineSection(), NOBODY))
 
 
-def test_a_prompt_that_is_poison_costs_only_itself(three):
+def test_a_prompt_that_is_poison_costs_only_itself(engine):
     prompts = [Prompt.of(text, (), n) for n, text in enumerate(["One.", "POISON.", "Three."])]
-    with over(three) as engine:
-        (block,) = respond(ResponsesSection(samples=2), engine, prompts)
+    (block,) = respond(ResponsesSection(samples=2), engine, prompts)
     assert [one.prompt for one in block.records] == ["One.", "One.", "Three.", "Three."]
     assert block.counts["no answer: ended its worker"] == 1
 
