@@ -222,7 +222,7 @@ def test_a_local_engine_writes_the_same_greedily_and_refuses_what_is_too_long(th
         for name in "ab"
     ]
     one = make_engine(local, tiny)
-    with over(three, tiny, engine=local, replicas=2) as engine:
+    with over(three, tiny, engine=local, replicas=2, cpus=0.4) as engine:  # the shared one holds a little
         with pytest.raises(PromptTooLong) as error:
             answered(engine, [*asked[:5], *long, *asked[5:]])
         assert set(error.value.request_ids) == {"a", "b"}
@@ -244,7 +244,7 @@ def test_several_servers_share_the_work(three):
 
 def test_a_model_that_a_worker_does_not_see_is_named(three):
     said = r"model folder nowhere(.|\n)*has no such folder"
-    with over(three, engine=LocalEngineSection()) as engine, pytest.raises(EngineError, match=said):
+    with over(three, engine=LocalEngineSection(), cpus=0.4) as engine, pytest.raises(EngineError, match=said):
         answered(engine, requests(2))
 
 
