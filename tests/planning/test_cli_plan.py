@@ -32,7 +32,19 @@ def test_a_cluster_is_told_in_a_hundred_columns():
     )
     for words in shown:
         assert words in found.output
-    assert "prediction" in " ".join(lines[:2])
+    assert lines[0].startswith("Prediction for 64 x h100")
+
+
+def test_a_round_is_played_with_the_lengths_of_a_run(finished):
+    """The scripted engine's answers are far shorter than the default: its rounds are over sooner."""
+    words = ("paper-70b", "--gpus", "8", "--gpu", "h200", "--simulate")
+    default, measured = plan(*words), plan(*words, "--lengths", str(finished[0]))
+    assert (default.exit_code, measured.exit_code) == (0, 0)
+    hours = []
+    for found in (default, measured):
+        rows = [line.split() for line in found.output.splitlines() if line.startswith("M2/responses")]
+        hours.append(float(rows[-1][1]))
+    assert hours[1] < 0.8 * hours[0]
 
 
 def test_the_machine_needs_no_cluster(tiny):

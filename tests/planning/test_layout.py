@@ -138,8 +138,8 @@ def test_a_cost_without_rows_is_that_of_one():
 def test_machines_like_this_one_share_what_it_was_measured_to_do():
     """Three machines, 100 tokens/s read, 10 written, 50 trained each.
 
-    30 prompts of 20 tokens, 5 written each: (600 / 100 + 150 / 10) / 3 = 7 s. A batch of 16 leaves 6 to one:
-    two updates of 800 tokens, 2 x 800 x 6/16 / 50 = 12 s.
+    30 prompts of 20 tokens, 5 written each: (600 / 100 + 150 / 10) / 3 = 7 s. A batch of 16 leaves 6 for
+    the fullest: two updates of 800 tokens, 2 x 800 x 6/16 / 50 = 12 s.
     """
     rates = Rates(prefill=100, written=10, trained=50)
     cluster = lay_out_measured(KNOWN["smollm2-135m"], 3, rates, ASSUMED)

@@ -127,11 +127,9 @@ def _tell_machine(found: "MachinePlan") -> None:
 def _tell_cluster(found: "ClusterPlan", set_otherwise: Sequence[str]) -> None:
     cluster = found.cluster
     kind = cluster.gpu.name if cluster.gpu else "machine like this one, measured just now"
-    _say(
-        f"{cluster.gpus:,} x {kind}, as {cluster.replicas:,} replica{'s' * (cluster.replicas > 1)} of "
-        f"{cluster.tensor_parallel} while it writes; {cluster.shape.parameters / 1e9:,.2f} billion weights "
-        f"({cluster.shape.origin}). All of this is a prediction."
-    )
+    replicas = f"{cluster.replicas:,} replica{'s' * (cluster.replicas > 1)} of {cluster.tensor_parallel}"
+    model = f"{cluster.shape.parameters / 1e9:,.2f} billion weights ({cluster.shape.origin})"
+    _say(f"Prediction for {cluster.gpus:,} x {kind}, as {replicas} while it writes; {model}.")
     click.echo()
     _tell_steps(found)
     if found.training:
@@ -211,18 +209,15 @@ def _tell_memory(found: "ClusterPlan") -> None:
     click.echo(
         f"{'GiB of each GPU':<17}" + "".join(f"{name:>12}" for name in [*names, "all"]) + f"  of {room:.1f}"
     )
+    way = f", {cluster.strategy}" if cluster.gpus > 1 else ""
     for section, memory in found.training.items():
         sizes = [getattr(memory, name) for name in names] + [memory.total]
         fits = "fits" if memory.total <= room * GIB else "NO"
-        click.echo(
-            f"{f'{section}, {cluster.strategy}':<17}"
-            + "".join(f"{size / GIB:>12.1f}" for size in sizes)
-            + f"  {fits}"
-        )
+        click.echo(f"{section + way:<17}" + "".join(f"{size / GIB:>12.1f}" for size in sizes) + f"  {fits}")
     replica = found.replica
     click.echo(
-        f"{'writing':<17}{replica.weights / GIB:>12.1f}  and {replica.rows} samples of "
-        f"{replica.row / GIB:.2f}: {replica.total(replica.rows) / GIB:.1f}"
+        f"{'writing':<17}{replica.weights / GIB:>12.1f}  beside {replica.rows} samples of "
+        f"{replica.row / GIB:.2f} each: {replica.total(replica.rows) / GIB:.1f}"
     )
     if found.mends:
         _say(f"A training does not fit. What would: {found.mends}.")

@@ -9,6 +9,9 @@ from srlm.errors import ConfigError
 from srlm.planning.times import StepTime
 from srlm.recipes import override
 
+WORTH_TELLING = 0.01
+"""Share of the run that a suggestion must change."""
+
 Hours = Callable[[Config], float]
 """The wall time of a whole run by its config."""
 
@@ -39,9 +42,9 @@ def alternatives(
             )
         found.append(Alternative(words, hours(changed) - before))
     for words in [*_always(config), *_for(dominating(times), config)]:
-        changed = override(config, words)
-        if changed != config and words not in [one.overrides for one in found]:
-            found.append(Alternative(words, hours(changed) - before))
+        gain = hours(override(config, words)) - before
+        if abs(gain) > WORTH_TELLING * before and words not in [one.overrides for one in found]:
+            found.append(Alternative(words, gain))
     return found
 
 

@@ -24,7 +24,7 @@ def what_would_fit(cluster: Cluster, sections: Sequence[TrainingSection]) -> str
     if fit(sections, strategy, gpus):
         return ""
     divided: Strategy = "fsdp" if strategy == "ddp" else strategy
-    if strategy == "ddp" and fit(sections, divided, gpus):
+    if strategy == "ddp" and gpus > 1 and fit(sections, divided, gpus):
         return "--strategy fsdp, which divides weights, gradients and moments over the ranks"
     lean = [section.model_copy(update=LEAN) for section in sections]
     keys = "gradient_checkpointing=true and micro_tokens=1024 of sft and dpo"

@@ -53,8 +53,9 @@ def lay_out(
     if not fit:
         raise _no_replica_fits(shape, gpu, given, context, gpus=gpus, replicas=replicas)
     costs = {size: replica_cost(gpu, shape, given, size, rows=held[size], context=context) for size in fit}
+    way: Strategy = strategy if gpus > 1 else "ddp"  # one rank divides nothing
     best = min(fit, key=lambda size: size * costs[size].written(held[size]))
-    return Cluster(gpus, gpu, replicas or gpus // best, best, strategy, shape, given, costs[best])
+    return Cluster(gpus, gpu, replicas or gpus // best, best, way, shape, given, costs[best])
 
 
 def lay_out_measured(

@@ -69,9 +69,9 @@ def training_memory(
             weights, gradients, moments = 2 * shape.parameters, 2 * trained, 12 * trained
         gathered = 2 * 2 * max(shape.parameters / shape.layers, shape.vocabulary * shape.hidden)
         return TrainingMemory(weights / ranks, gradients / ranks, moments / ranks, activations, gathered)
-    cast = 2 * shape.parameters  # autocast keeps a bfloat16 copy of every weight
+    cast = 2 * trained  # autocast keeps a bfloat16 copy of every weight that is trained
     saved = weights if strategy == "single" else 0  # a process on a CPU copies its weights to write them
-    buckets = gradients if strategy == "ddp" else 0
+    buckets = gradients if strategy == "ddp" and ranks > 1 else 0
     return TrainingMemory(weights, gradients, moments, activations, cast + saved + buckets)
 
 
