@@ -15,7 +15,7 @@ def message_channel() -> TextIO:
 
 
 def end_with_parent() -> None:
-    """End this process when its parent does, or the one that holds our standard input open as long as it lives.
+    """End this process when its parent does, or the one that holds our standard input open while it lives.
 
     These are two where a launcher stands between them.
     """

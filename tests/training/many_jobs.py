@@ -1,6 +1,6 @@
 """Several jobs one after another in the same processes, which take long to start: STRATEGY=JOB.json ...
 
-    accelerate launch --config_file FILE tests/training/many_jobs.py fsdp=one/job.json ddp=two/job.json
+accelerate launch --config_file FILE tests/training/many_jobs.py fsdp=one/job.json ddp=two/job.json
 """
 
 import os

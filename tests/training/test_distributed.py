@@ -44,17 +44,21 @@ SHARED = {
 }
 SFT = SftSection(**SHARED, epochs=2)
 DPO = DpoSection(**SHARED, epochs=2)
+LONGER = {"epochs": 15, "learning_rate": 1e-4, "min_learning_rate": 1e-5}
+"""Time to kill somebody; at a rate at which rounding does not grow from step to step."""
 LORA = LoraSection(rank=4, alpha=8, dropout=0)
 VARIANTS = {
     "ddp-sft": ("ddp", SFT),
     "ddp-dpo": ("ddp", DPO),
+    "fsdp-sft": ("fsdp", SFT),
+    "fsdp-dpo-tied": ("fsdp", DPO),
+}
+MORE_VARIANTS = {
     "ddp-sft-examples": ("ddp", SFT.model_copy(update={"balance": "examples"})),
     "ddp-dpo-checkpointing": ("ddp", DPO.model_copy(update={"gradient_checkpointing": True})),
     "ddp-dpo-lora": ("ddp", DPO.model_copy(update={"lora": LORA})),
-    "fsdp-sft": ("fsdp", SFT),
     "fsdp-dpo": ("fsdp", DPO),
     "fsdp-sft-checkpointing": ("fsdp", SFT.model_copy(update={"gradient_checkpointing": True})),
-    "fsdp-dpo-tied": ("fsdp", DPO),
     "fsdp-dpo-padded": ("fsdp", DPO),
 }
 
@@ -117,19 +121,13 @@ def models(tiny, tmp_path_factory) -> dict[str, Path]:
     return {"": tiny.path, "tied": tied, "padded": padded}
 
 
-@pytest.fixture(scope="module")
-def trained(models, tmp_path_factory) -> Path:
-    """Every variant in two processes, all of them in one launch; and halves, to go on from elsewhere."""
-    folder = tmp_path_factory.mktemp("two")
-    jobs = []
-    for name, (strategy, section) in VARIANTS.items():
-        model = models[next((key for key in ("tied", "padded") if name.endswith(key)), "")]
-        jobs.append(f"{strategy}={job_at(folder / name, model, section)}")
-    for name, strategy in (("half-fsdp", "fsdp"), ("half-ddp", "ddp")):
-        jobs.append(f"{strategy}={job_at(folder / name, models[''], SFT, stop_at=2)}")
-    begun = job_at(folder / "begun-alone", models[""], SFT, stop_at=2)
-    run_job(begun, launcher=INLINE)
-    jobs.append(f"fsdp={job_at(folder / 'begun-alone', models[''], SFT)}")
+def model_of(name: str) -> str:
+    """Which of the models a variant trains."""
+    return next((key for key in ("tied", "padded") if name.endswith(key)), "")
+
+
+def launch(folder: Path, jobs: list[str]) -> None:
+    """Do jobs (STRATEGY=FILE) one after another in the same two processes."""
     settings = {"distributed_type": "MULTI_GPU", "use_cpu": True, "num_processes": 2, "num_machines": 1}
     config = folder / "accelerate.yaml"
     config.write_text(yaml.safe_dump(settings | {"main_process_port": 0, "mixed_precision": "no"}))
@@ -137,6 +135,32 @@ def trained(models, tmp_path_factory) -> Path:
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
     done = subprocess.run([*command, script, *jobs], capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr[-6000:]
+
+
+@pytest.fixture(scope="module")
+def trained(models, tmp_path_factory) -> Path:
+    """Variants in two processes; one that is half done there, and one of which half was done in one process."""
+    folder = tmp_path_factory.mktemp("two")
+    begun = folder / "begun-alone"
+    run_job(job_at(begun, models[""], SFT, stop_at=2), launcher=INLINE)
+    jobs = [
+        f"{strategy}={job_at(folder / name, models[model_of(name)], section)}"
+        for name, (strategy, section) in VARIANTS.items()
+    ]
+    jobs.append(f"fsdp={job_at(folder / 'half-fsdp', models[''], SFT, stop_at=2)}")
+    launch(folder, [*jobs, f"fsdp={job_at(begun, models[''], SFT)}"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained_more(models, tmp_path_factory) -> Path:
+    """The other variants."""
+    folder = tmp_path_factory.mktemp("more")
+    jobs = [
+        f"{strategy}={job_at(folder / name, models[model_of(name)], section)}"
+        for name, (strategy, section) in MORE_VARIANTS.items()
+    ]
+    launch(folder, [*jobs, f"ddp={job_at(folder / 'half-ddp', models[''], SFT, stop_at=2)}"])
     return folder
 
 
@@ -155,19 +179,30 @@ def alone(models, tmp_path_factory):
     return train
 
 
+def check_variant(folder: Path, alone, name: str, strategy: str, section) -> None:
+    assert_alike(folder / name, alone(section, model_of(name)))
+    summary = json.loads((folder / name / "summary.json").read_text())
+    assert (summary["processes"], summary["sharded"]) == (2, strategy == "fsdp")
+    assert not list((folder / name).glob("checkpoints/.partial/*"))
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_two_processes_train_as_one_does(trained, alone, name):
-    strategy, section = VARIANTS[name]
-    model = next((key for key in ("tied", "padded") if name.endswith(key)), "")
-    assert_alike(trained / name, alone(section, model))
-    summary = json.loads((trained / name / "summary.json").read_text())
-    assert (summary["processes"], summary["sharded"]) == (2, strategy == "fsdp")
-    assert not list((trained / name).glob("checkpoints/.partial/*"))
+    check_variant(trained, alone, name, *VARIANTS[name])
 
 
-@pytest.mark.parametrize("name", ["half-fsdp", "half-ddp"])
-def test_one_process_goes_on_from_the_checkpoint_of_two(trained, alone, models, name):
-    folder = trained / name
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MORE_VARIANTS)
+def test_two_processes_train_as_one_does_whatever_is_asked(trained_more, alone, name):
+    check_variant(trained_more, alone, name, *MORE_VARIANTS[name])
+
+
+@pytest.mark.parametrize(
+    ("fixture", "name"),
+    [("trained", "half-fsdp"), pytest.param("trained_more", "half-ddp", marks=pytest.mark.slow)],
+)
+def test_one_process_goes_on_from_the_checkpoint_of_two(request, alone, models, fixture, name):
+    folder = request.getfixturevalue(fixture) / name
     checkpoint = checkpoint_to_resume(folder / "checkpoints")
     assert checkpoint.name == "checkpoint-2"
     assert len(list(checkpoint.glob("*.distcp"))) == 2  # each wrote its share
@@ -204,7 +239,7 @@ def wait_for(condition, seconds: float = 90):
 @pytest.mark.parametrize("strategy", ["fsdp", pytest.param("ddp", marks=pytest.mark.slow)])
 def test_a_killed_process_ends_all_and_the_same_command_goes_on(tiny, tmp_path, alone, strategy):
     """SIGKILL in the middle; the rest is trained in one process, and the losses are those of no kill."""
-    section = SFT.model_copy(update={"epochs": 30})
+    section = SFT.model_copy(update=LONGER)
     launcher = AccelerateLauncherSection(processes=2, strategy=strategy)
     folder, failure = tmp_path / "training", []
 
@@ -219,7 +254,7 @@ def test_a_killed_process_ends_all_and_the_same_command_goes_on(tiny, tmp_path, 
 
     thread = threading.Thread(target=expect_failure)
     thread.start()
-    wait_for(lambda: checkpoint_to_resume(folder / "checkpoints"))
+    wait_for(lambda: checkpoint_to_resume(folder / "checkpoints") or not thread.is_alive())
     ranks = ranks_below(psutil.Process())
     assert len(ranks) == 2
     ranks[1].send_signal(signal.SIGKILL)
@@ -251,11 +286,16 @@ def test_ranks_end_with_their_parent_and_with_their_launcher(tiny, tmp_path):
         assert not psutil.wait_procs([*ranks, launcher, parent], timeout=40)[1]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-@pytest.mark.parametrize("section", [SFT, DPO], ids=["sft", "dpo"])
-def test_ray_train_trains_as_one_process_does(tiny, tmp_path, alone, monkeypatch, section, strategy):
+@pytest.fixture
+def no_cluster(monkeypatch):
+    """Ray is started here."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_cluster")
+@pytest.mark.parametrize(("section", "strategy"), [(SFT, "ddp"), (DPO, "fsdp")], ids=["sft-ddp", "dpo-fsdp"])
+def test_ray_train_trains_as_one_process_does(tiny, tmp_path, alone, section, strategy):
     seen = []
     train, data = (train_dpo, PAIRS) if section is DPO else (train_sft, EXAMPLES)
     train(
@@ -274,9 +314,9 @@ def test_ray_train_trains_as_one_process_does(tiny, tmp_path, alone, monkeypatch
 
 
 @pytest.mark.slow
-def test_ray_train_starts_the_workers_anew_when_one_dies(tiny, tmp_path, alone, monkeypatch):
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    section = SFT.model_copy(update={"epochs": 30})
+@pytest.mark.usefixtures("no_cluster")
+def test_ray_train_starts_the_workers_anew_when_one_dies(tiny, tmp_path, alone):
+    section = SFT.model_copy(update=LONGER)
     launcher = RayLauncherSection(workers=2, cpus=0.5, max_failures=1)
     places = {"folder": tmp_path, "target": tmp_path / "model", "launcher": launcher}
     thread = threading.Thread(target=train_sft, args=(section, tiny, EXAMPLES, EXAMPLES[:3]), kwargs=places)
@@ -290,8 +330,8 @@ def test_ray_train_starts_the_workers_anew_when_one_dies(tiny, tmp_path, alone, 
 
 
 @pytest.mark.slow
-def test_what_a_ray_worker_refuses_reaches_the_parent(tiny, tmp_path, monkeypatch):
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+@pytest.mark.usefixtures("no_cluster")
+def test_what_a_ray_worker_refuses_reaches_the_parent(tiny, tmp_path):
     section = SFT.model_copy(update={"max_length": 16})
     launcher = RayLauncherSection(workers=2, cpus=0.5)
     with pytest.raises(TrainingError, match="max_length=16"):

@@ -78,8 +78,8 @@ class Run:
     def model(self, step: str, train: Callable[..., Path], section: BaseModel, *inputs: object) -> Model:
         """The model that a training step leaves in ``M?/model``.
 
-        Calls ``train(section, *inputs, folder, target, seed, report, report_to, launcher)``, the last six by
-        name; it resumes by itself from the checkpoints in the folder and leaves the finished model in the target.
+        Calls ``train(section, *inputs, folder, target, seed, report, report_to, launcher)``, the last six
+        by name; it resumes by itself from the folder's checkpoints and leaves the model in the target.
         """
         target = self.folder / Path(step).parent / "model"
         state = self._begin(step, section, inputs)

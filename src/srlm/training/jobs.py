@@ -30,7 +30,7 @@ from srlm.training.policy import answer_logprobs, load_policy
 from srlm.training.rows import batch_of, split
 from srlm.training.runner import TrainJob
 from srlm.training.sft import sft_micro_loss
-from srlm.training.sharding import shard, whole_state
+from srlm.training.sharding import shard
 from srlm.training.trainer import LoopTrainer, Report, StopAt
 from srlm.training.utilisation import utilisation
 from srlm.training.world import World, join
@@ -60,7 +60,7 @@ def train_job(job: TrainJob, report: Report) -> None:
     if section.lora:
         model = model.merge_and_unload(safe_merge=True)
     losses = _heldout_losses(job, section, model, tokenizer, world)
-    state = whole_state(model) if world.sharded else None
+    state = trainer.whole_state()
     if not world.main:
         return
     summary = {

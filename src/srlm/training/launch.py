@@ -43,7 +43,7 @@ def train_sft(
         report_to=tuple(report_to),
         trust_remote_code=model.trust_remote_code,
     )
-    return _train(job, examples, heldout, judge, report, launcher)
+    return _train(job, examples, heldout, judge, report=report, launcher=launcher)
 
 
 def train_dpo(
@@ -71,7 +71,7 @@ def train_dpo(
         report_to=tuple(report_to),
         trust_remote_code=model.trust_remote_code,
     )
-    return _train(job, pairs, heldout, judge, report, launcher)
+    return _train(job, pairs, heldout, judge, report=report, launcher=launcher)
 
 
 def _train(
@@ -89,7 +89,7 @@ def _train(
             write_atomically(job.folder / f"{name}.jsonl", text)
         write_atomically(job.folder / "job.json", job.model_dump_json(indent=1) + "\n")
         if job.section.eval_steps and judge:
-            train_in_stretches(job, job.section.eval_steps, judge, report, launcher)
+            train_in_stretches(job, job.section.eval_steps, judge, report=report, launcher=launcher)
         else:
             run_job(job.folder / "job.json", report, launcher)
     for name in ("checkpoints", "candidates", "ray"):

@@ -52,6 +52,13 @@ def is_sharded(model: Any) -> bool:
     return isinstance(model, FSDPModule)
 
 
+def reshard(model: Any) -> None:
+    """Let each process hold its share alone: what stayed gathered after a forward pass is given back."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
 def whole_state(model: Any) -> dict[str, Any]:
     """All weights of a sharded model, in the main process's memory; empty in the others. All must call it.
 

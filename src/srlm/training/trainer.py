@@ -26,7 +26,7 @@ from srlm.memory import give_back_memory
 from srlm.records import seed_for
 from srlm.store.files import write_atomically
 from srlm.training.checkpoints import load_checkpoint, save_checkpoint
-from srlm.training.sharding import is_sharded
+from srlm.training.sharding import is_sharded, reshard, whole_state
 from srlm.training.tracking import keep_in, trackers
 from srlm.training.world import World
 
@@ -93,6 +93,7 @@ class LoopTrainer(Trainer):  # type: ignore[misc]
         sums: Metrics = {}
         for number, (group, weight) in enumerate(passes, start=1):
             last = number == len(passes)
+            self.accelerator.gradient_state._set_sync_gradients(last)  # by which DeepSpeed steps
             with nullcontext() if last else self.accelerator.no_sync(model):
                 loss, metrics = loss_of(model, group)
                 # Gradients are averaged over processes, and the shares of a loss are to be summed.
@@ -115,7 +116,14 @@ class LoopTrainer(Trainer):  # type: ignore[misc]
         super().log(logs, start_time)
 
     def _prepare_for_training(self, max_steps: int, loader: Any, checkpoint: str | None) -> tuple[Any, Any]:
-        """As Trainer's, but a sharded model is not wrapped, and the checkpoints are ours."""
+        """As Trainer's, but a sharded model is not wrapped, and the checkpoints are ours.
+
+        DeepSpeed keeps its own, here as below.
+        """
+        if self.is_deepspeed_enabled:
+            return super()._prepare_for_training(max_steps, loader, checkpoint)  # type: ignore[no-any-return]
+        if is_sharded(self.model):
+            reshard(self.model)  # for the optimiser is to see the shares
         self.create_optimizer()
         self.model_wrapped = self.accelerator.prepare_model(
             self.model, device_placement=False, evaluation_mode=is_sharded(self.model)
@@ -128,12 +136,25 @@ class LoopTrainer(Trainer):  # type: ignore[misc]
         self.callback_handler.train_dataloader = loader
         return self.model_wrapped, loader
 
+    def _move_model_to_device(self, *_: Any) -> None:
+        """Nothing: the model is where it belongs, or this process's share of it."""
+
     def _load_from_checkpoint(self, *_: Any) -> None:
         """Nothing: weights come back with the moments, once both are prepared."""
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.is_deepspeed_enabled:
+            super()._save_checkpoint(model, trial)
+            return
         folder = Path(str(self.args.output_dir))
         save_checkpoint(folder, self.state, *self._state_of_training(), world=self._world)
+
+    def whole_state(self) -> dict[str, Any] | None:
+        """All weights, in the main process's memory, where none holds them; else None. All must call it."""
+        if self.is_deepspeed_enabled:
+            state: dict[str, Any] = self.accelerator.get_state_dict(self.model_wrapped)
+            return state
+        return whole_state(self.model) if is_sharded(self.model) else None
 
     def _state_of_training(self) -> tuple[Any, Any, Any]:
         return self.model, self.optimizer, self.lr_scheduler

@@ -49,9 +49,7 @@ class World:
         dist.all_reduce(total)
         return dict(zip(sorted(figures), total.tolist(), strict=True))
 
-    def measured(
-        self, groups: list[list[int]], measure: Callable[[list[int]], Iterable[V]]
-    ) -> dict[int, V]:
+    def measured(self, groups: list[list[int]], measure: Callable[[list[int]], Iterable[V]]) -> dict[int, V]:
         """What `measure` gives for every index of the groups, in all processes; each measures a share.
 
         All call it equally often, for a sharded model runs in all processes or in none.

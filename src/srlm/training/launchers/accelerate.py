@@ -77,7 +77,7 @@ def _read(name: str) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(Path(name).read_text("utf-8"))
         if not isinstance(settings, dict) or "distributed_type" not in settings:
-            raise ValueError("it has no distributed_type")  # noqa: TRY301  told as the others are
+            raise ValueError("it has no distributed_type")
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(
             f"launcher.config_file={name}",
