@@ -139,7 +139,7 @@ def launch(folder: Path, jobs: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def trained(models, tmp_path_factory) -> Path:
-    """Variants in two processes; one that is half done there, and one of which half was done in one process."""
+    """Variants in two processes; one that is half done there, one that was half done in one process."""
     folder = tmp_path_factory.mktemp("two")
     begun = folder / "begun-alone"
     run_job(job_at(begun, models[""], SFT, stop_at=2), launcher=INLINE)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from transformers import TrainerState
 from transformers.trainer_utils import rotate_checkpoints
 
@@ -33,7 +34,7 @@ def save_checkpoint(
     if world.main:
         shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed while it wrote
     weights, moments = get_state_dict(model, optimizer, options=OPTIONS)
-    dcp.save({"model": weights, "optimizer": moments}, checkpoint_id=partial, no_dist=world.size == 1)
+    save({"model": weights, "optimizer": moments}, checkpoint_id=partial)
     if world.main:
         torch.save(scheduler.state_dict(), partial / "scheduler.pt")
         state.save_to_json(str(partial / "trainer_state.json"))
@@ -41,11 +42,11 @@ def save_checkpoint(
         rotate_checkpoints(output_dir=str(folder), save_total_limit=1)
 
 
-def load_checkpoint(path: Path, model: Any, optimizer: Any, scheduler: Any, *, world: World) -> None:
+def load_checkpoint(path: Path, model: Any, optimizer: Any, scheduler: Any) -> None:
     """Put a checkpoint's weights, moments and learning rate in place; all processes must call it."""
     weights, moments = get_state_dict(model, optimizer, options=OPTIONS)
-    state = {"model": weights, "optimizer": moments}
-    dcp.load(state, checkpoint_id=path, no_dist=world.size == 1)
+    state: dict[str, Any] = {"model": weights, "optimizer": moments}
+    load(state, checkpoint_id=path)
     set_state_dict(
         model,
         optimizer,

@@ -6,6 +6,7 @@ All of them do the same, each on its share; the main one writes.
 import json
 import shutil
 import time
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ def train_job(job: TrainJob, report: Report) -> None:
     """
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # a checkpoint of one process
     world = join(device_of(job.section.device))
     if world.agreed(job.target.exists()):
         return

@@ -79,6 +79,7 @@ def _train(
     data: Iterable[Record],
     heldout: Iterable[Record],
     judge: Judge | None,
+    *,
     report: Any,
     launcher: LauncherSection,
 ) -> Path:

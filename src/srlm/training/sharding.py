@@ -28,7 +28,7 @@ def shard(model: Any, size: int, device: str, precision: str) -> None:
     followed: fsdp_reshard_after_forward and fsdp_offload_params.
     """
     half = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
-    shared = {
+    shared: dict[str, Any] = {
         "mesh": init_device_mesh(device, (size,)),
         "offload_policy": CPUOffloadPolicy() if _asked("FSDP_OFFLOAD_PARAMS", "false") else OffloadPolicy(),
     }

@@ -130,7 +130,7 @@ class LoopTrainer(Trainer):  # type: ignore[misc]
         )
         self.create_scheduler(num_training_steps=max_steps)
         if checkpoint:
-            load_checkpoint(Path(checkpoint), *self._state_of_training(), world=self._world)
+            load_checkpoint(Path(checkpoint), *self._state_of_training())
         for name in ("model", "optimizer", "lr_scheduler"):
             setattr(self.callback_handler, name, getattr(self, name))
         self.callback_handler.train_dataloader = loader
