@@ -26,6 +26,7 @@ from srlm.stages.teaching import teach
 from srlm.store.jsonl import Records
 from srlm.store.run import Run
 from srlm.training.launch import train_dpo, train_sft
+from srlm.training.launchers.choosing import check_launcher
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Outcome:
 
 def run_loop(config: Config, run: Run) -> Outcome:
     """Train M1 … M(iterations) from a base model by self-rewarding (section 2.4)."""
+    check_launcher(config.launcher, config.sft, config.dpo)
     seed, rubric = load_seed(config.data), grading_rubric(config.judge.rubric)
     base = resolve(config.model)
     others = resolve_others(config)

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 from typing import TextIO
 
 
@@ -14,10 +15,20 @@ def message_channel() -> TextIO:
 
 
 def end_with_parent() -> None:
-    """End this process when its parent does, which holds our standard input open as long as it lives."""
+    """End this process when its parent does, or the one that holds our standard input open while it lives.
+
+    These are two where a launcher stands between them.
+    """
     threading.Thread(target=_wait_and_end, daemon=True).start()
+    threading.Thread(target=_end_as_orphan, args=(os.getppid(),), daemon=True).start()
 
 
 def _wait_and_end() -> None:
     sys.stdin.read()
+    os._exit(1)
+
+
+def _end_as_orphan(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
     os._exit(1)

@@ -6,15 +6,13 @@ import pytest
 from safetensors.torch import load_file
 from test_training import DPO, EXAMPLES, PAIRS, SFT, assert_same
 
-from srlm.config import Config, DpoSection
+from srlm.config import Config, DpoSection, InlineLauncherSection
 from srlm.engines.scripted import ScriptedEngine
 from srlm.evaluation import checkpoints
 from srlm.evaluation.checkpoints import CheckpointJudge, apart, checkpoint_judge
 from srlm.models import folder_digest
 from srlm.records import Prompt
-from srlm.training import early_stopping, jobs, launch
 from srlm.training.launch import train_dpo, train_sft
-from srlm.training.runner import TrainJob
 
 
 class Judge:
@@ -34,21 +32,11 @@ class Judge:
         return {"win_rate": self._rates.pop(0), "prompts": 4}
 
 
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch):
-    """Train without children: each takes seconds to start."""
-
-    def run_job(path, report=None):
-        jobs.train_job(TrainJob.model_validate_json(path.read_text()), report or (lambda *_: None))
-
-    for module in (early_stopping, launch):
-        monkeypatch.setattr(module, "run_job", run_job)
-
-
 def trained(tiny, folder, judge=None, section=SFT, **habits):
     section = section.model_copy(update={"eval_steps": 1, "dropout": 0.1, **habits})
     train, data = (train_dpo, PAIRS) if isinstance(section, DpoSection) else (train_sft, EXAMPLES)
-    train(section, tiny, data, EXAMPLES[:2], judge, folder=folder / "training", target=folder / "model")
+    places = {"folder": folder / "training", "target": folder / "model"}
+    train(section, tiny, data, EXAMPLES[:2], judge, **places, launcher=InlineLauncherSection())
     lines = folder / "training/selection.jsonl"
     found = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
     return load_file(folder / "model/model.safetensors"), found

@@ -12,10 +12,10 @@ from srlm.errors import RunError, TrainingError
 from srlm.models import Model, folder_digest
 from srlm.records import Example, Pair, content_id
 from srlm.training import jobs
+from srlm.training.checkpoints import checkpoint_to_resume
 from srlm.training.launch import train_dpo, train_sft
 from srlm.training.policy import load_policy
 from srlm.training.runner import TrainJob, run_job
-from srlm.training.trainer import checkpoint_to_resume
 
 EXAMPLES = [
     Example(
@@ -175,16 +175,17 @@ def test_data_that_is_all_too_long_is_refused_across_the_process(tiny, tmp_path)
 
 
 def test_a_child_that_dies_says_how_to_go_on(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("srlm.training.runner.sys.executable", "/bin/false")
+    (tmp_path / "job.json").write_text(job_of(tiny, tmp_path, SFT).model_dump_json())
+    monkeypatch.setattr("srlm.training.launchers.choosing.sys.executable", "/bin/false")
     with pytest.raises(TrainingError, match="goes on from the last checkpoint"):
         run_job(tmp_path / "job.json")
     killed = tmp_path / "killed"
     killed.write_text("#!/bin/sh\nkill -9 $$\n")
     killed.chmod(0o755)
-    monkeypatch.setattr("srlm.training.runner.sys.executable", str(killed))
+    monkeypatch.setattr("srlm.training.launchers.choosing.sys.executable", str(killed))
     with pytest.raises(TrainingError, match="memory ran out"):
         run_job(tmp_path / "job.json")
-    monkeypatch.setattr("srlm.training.runner.sys.executable", "/bin/false")
+    monkeypatch.setattr("srlm.training.launchers.choosing.sys.executable", "/bin/false")
     monkeypatch.setattr("srlm.training.runner.FULL_DISK", 2**80)
     with pytest.raises(RunError, match="the disk is full"):
         run_job(tmp_path / "job.json")

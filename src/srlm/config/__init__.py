@@ -36,6 +36,14 @@ from srlm.config.evaluation import (
     SuiteSection,
     YardstickSection,
 )
+from srlm.config.launchers import (
+    AccelerateLauncherSection,
+    InlineLauncherSection,
+    LauncherSection,
+    ProcessLauncherSection,
+    RayLauncherSection,
+    Strategy,
+)
 from srlm.config.monitors import Action, Gate, GatesSection
 from srlm.config.stages import (
     EftSection,
@@ -100,6 +108,7 @@ class Config(Section):
     pairs: PairsSection = PairsSection()
     sft: SftSection = SftSection()
     dpo: DpoSection = DpoSection()
+    launcher: LauncherSection = Field(ProcessLauncherSection(), discriminator="kind")
     evaluation: EvaluationSection = EvaluationSection()
     gates: GatesSection = GatesSection()
     report_to: Names = Field(
@@ -194,6 +203,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 __all__ = [
     "MOST_ROWS",
+    "AccelerateLauncherSection",
     "Action",
     "AlpacaEvalSuite",
     "AnsweredSuite",
@@ -212,9 +222,11 @@ __all__ = [
     "HarnessSuite",
     "HeadToHeadSuite",
     "IFEvalSuite",
+    "InlineLauncherSection",
     "JudgeSection",
     "Judges",
     "Judging",
+    "LauncherSection",
     "LocalEngineSection",
     "LoraSection",
     "MTBenchSuite",
@@ -222,14 +234,17 @@ __all__ = [
     "OpenAIEngineSection",
     "PairsSection",
     "Precision",
+    "ProcessLauncherSection",
     "PromptsSection",
     "RayEngineSection",
+    "RayLauncherSection",
     "ResponsesSection",
     "Sampling",
     "ScriptedEngineSection",
     "Section",
     "SeedSection",
     "SftSection",
+    "Strategy",
     "Suite",
     "SuiteSection",
     "TrainingSection",

@@ -50,7 +50,7 @@ class TrainingSection(Section):
     compile: bool | Literal["auto"] = Field(
         "auto",
         description="torch.compile of the model's blocks; `auto`: on a CPU, where the training is long "
-        "enough to pay for it",
+        "enough to pay for it; never in several processes",
     )
     lora: LoraSection | None = Field(None, description="adapters instead of all weights")
     save_steps: int = Field(200, ge=1, description="optimiser steps between checkpoints (paper: 200)")

@@ -82,8 +82,8 @@ class Run:
     def model(self, step: str, train: Callable[..., Path], section: BaseModel, *inputs: object) -> Model:
         """The model that a training step leaves in ``M?/model``.
 
-        Calls ``train(section, *inputs, folder, target, seed, report, report_to)``, the last five by name; it
-        resumes by itself from the checkpoints in the folder and leaves the finished model in the target.
+        Calls ``train(section, *inputs, folder, target, seed, report, report_to, launcher)``, the last six
+        by name; it resumes by itself from the folder's checkpoints and leaves the model in the target.
         """
         target = self.folder / Path(step).parent / "model"
         state = self._begin(step, section, inputs)
@@ -105,6 +105,7 @@ class Run:
                 seed=self.config.seed,
                 report=report,
                 report_to=self.config.report_to,
+                launcher=self.config.launcher,
             )
             self._finish(step, state, folder_digest(target), seconds())
         self.progress.end(step, state, skipped=state["skipped"])

@@ -101,6 +101,32 @@ def micro_batches(lengths: Sequence[int], micro_tokens: int) -> list[list[int]]:
     return groups
 
 
+def share_out(costs: Sequence[int], size: int) -> list[list[int]]:
+    """Places of some items for each of `size` processes, so that their costs are about the same.
+
+    The dearest first, each to the process that has least; fewer items than processes leave some without any.
+    """
+    shares: list[list[int]] = [[] for _ in range(size)]
+    sums = [0] * size
+    for place in sorted(range(len(costs)), key=lambda place: (-costs[place], place)):
+        rank = sums.index(min(sums))
+        shares[rank].append(place)
+        sums[rank] += costs[place]
+    return [sorted(share) for share in shares]
+
+
+def passes_of(groups: Sequence[Sequence[list[int]]], rank: int) -> list[tuple[list[int], float]]:
+    """A process's micro-batches and their weights, as many as the process with most has.
+
+    What is missing is a micro-batch again, with weight 0: where the model is sharded, it runs in all
+    processes or in none.
+    """
+    most = max(len(each) for each in groups)
+    again = next(each[-1] for each in [groups[rank], *groups] if each)
+    own = [(group, 1.0) for group in groups[rank]]
+    return own + [(again, 0.0)] * (most - len(own))
+
+
 def collate(items: Sequence[Tokens], pad: int) -> Batch:
     """Right-padded batch of the sequences, in order."""
     longest = max(len(item.ids) for item in items)

@@ -1,13 +1,14 @@
-"""The process that trains: ``python -m srlm.training.child JOB.json``, the child's side of `run_job`.
+"""A process that trains: ``python -m srlm.training.child JOB.json``, the child's side of `run_job`.
 
-Its standard output is lines of JSON for the parent: progress, or the parts of an error. It waits for a
-predecessor that has not ended yet, and ends when its parent does.
+Its standard output is lines of JSON for the parent: progress, or the parts of an error. Of several processes
+that train together the main one alone tells progress. It waits for a predecessor that has not ended yet, and
+ends when its parent does.
 """
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,31 @@ from srlm.training.runner import TrainJob
 
 def main(path: str) -> None:
     """Do the job of a file."""
-    job = TrainJob.model_validate_json(Path(path).read_text("utf-8"))
     channel = message_channel()
 
     def send(**message: Any) -> None:
-        print(json.dumps(message), file=channel, flush=True)
+        channel.write(json.dumps(message) + "\n")  # in one piece: others may write to the same pipe
+        channel.flush()
 
     end_with_parent()
     try:
-        with _alone(job.folder):
-            if not job.target.exists():  # a predecessor whose parent was killed may just have finished
-                from srlm.training.jobs import train_job  # loads torch
-
-                train_job(job, lambda done, total, note: send(done=done, total=total, note=note))
+        work(TrainJob.model_validate_json(Path(path).read_text("utf-8")), send)
     except SrlmError as error:
         send(error=type(error).__name__, parts=[error.given, error.why, error.todo])
         raise SystemExit(1) from None
+
+
+def work(job: TrainJob, send: Callable[..., None]) -> None:
+    """Do a job in this process, which may be one of several; `send` gets `done`, `total` and `note`."""
+    from srlm.training.jobs import train_job  # loads torch
+    from srlm.training.world import is_main, leave
+
+    def report(done: int, total: int, note: str) -> None:
+        send(done=done, total=total, note=note)
+
+    with _alone(job.folder) if is_main() else nullcontext():
+        train_job(job, report)
+    leave()
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from srlm.training.losses import answer_weights, dpo_losses, sum_by_sequence
 from srlm.training.policy import answer_logprobs
 from srlm.training.rows import batch_of, split
 from srlm.training.trainer import Metrics, MicroLoss
+from srlm.training.world import World
 
 
 class TokenPair(NamedTuple):
@@ -78,18 +79,22 @@ def reference_logprobs(
     *,
     pad: int,
     autocast: Callable[[], Any],
+    world: World,
 ) -> list[tuple[float, float]]:
     """(chosen, rejected) of every pair by the start model, as the loss weighs them; from the file when it
     is there."""
-    if path.exists():
+    if world.agreed(path.exists()):
         return [tuple(json.loads(line)) for line in path.read_text().splitlines()]
     model.eval()
-    found: dict[int, tuple[float, float]] = {}
-    for group in split(model, pairs, section.micro_tokens):
+
+    def weighed(group: list[int]) -> list[tuple[float, float]]:
         said = pair_logprobs(model, [pairs[index] for index in group], section, pad, autocast)
-        found |= dict(zip(group, map(tuple, said.weighed.tolist()), strict=True))
+        return [(chosen, rejected) for chosen, rejected in said.weighed.tolist()]
+
+    found = world.measured(split(model, pairs, section.micro_tokens), weighed)
     ordered = [found[index] for index in range(len(pairs))]
-    write_atomically(path, "".join(json.dumps(entry) + "\n" for entry in ordered))
+    if world.main:
+        write_atomically(path, "".join(json.dumps(entry) + "\n" for entry in ordered))
     return ordered
 
 
@@ -105,7 +110,7 @@ def dpo_micro_loss(
     def for_batch(batch: list[int]) -> MicroLoss:
         def share(model: Any, group: list[int]) -> tuple[Tensor, Metrics]:
             said = pair_logprobs(model, [pairs[index] for index in group], section, pad, autocast)
-            known = torch.tensor([reference[index] for index in group], device=model.device)
+            known = torch.tensor([reference[index] for index in group], device=said.weighed.device)
             more = section.length_margin * (said.lengths[:, 0] - said.lengths[:, 1])
             chosen, rejected = said.weighed.T
             losses, margin = dpo_losses(chosen, rejected, known[:, 0], known[:, 1], section.beta, more=more)

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
+from srlm.config import LauncherSection
 from srlm.store.files import publish_folder, write_atomically
 from srlm.training.runner import TrainJob, run_job
 
@@ -25,7 +26,9 @@ class Judge(Protocol):
         ...
 
 
-def train_in_stretches(job: TrainJob, eval_steps: int, judge: Judge, report: Any) -> None:
+def train_in_stretches(
+    job: TrainJob, eval_steps: int, judge: Judge, report: Any, launcher: LauncherSection
+) -> None:
     """Train to the end, or until a model does not win against the one before it; the last winner is left.
 
     The first has nobody to win against. A model does not win at a win rate of a half or less, or when nothing
@@ -36,7 +39,7 @@ def train_in_stretches(job: TrainJob, eval_steps: int, judge: Judge, report: Any
     while not lines or not lines[-1]["ends"]:
         before = lines[-1]["stop_at"] if lines else None
         stop_at = (before or 0) + eval_steps
-        made = _stretch(job, stop_at, report)
+        made = _stretch(job, stop_at, report, launcher)
         line = {"stop_at": stop_at, "steps": made["steps"], "against": before, "won": True}
         if before:
             found = judge(_model(job, stop_at), _model(job, before))
@@ -51,13 +54,13 @@ def train_in_stretches(job: TrainJob, eval_steps: int, judge: Judge, report: Any
     publish_folder(_model(job, kept), job.target)
 
 
-def _stretch(job: TrainJob, stop_at: int, report: Any) -> dict[str, Any]:
+def _stretch(job: TrainJob, stop_at: int, report: Any, launcher: LauncherSection) -> dict[str, Any]:
     """Train to a step, or to the end before it; the summary of it."""
     model, kept = _model(job, stop_at), _summary(job, stop_at)
     if not model.exists():
         stretch = job.model_copy(update={"target": model, "stop_at": stop_at})
         write_atomically(job.folder / "job.json", stretch.model_dump_json(indent=1) + "\n")
-        run_job(job.folder / "job.json", report)
+        run_job(job.folder / "job.json", report, launcher)
     if not kept.exists():
         write_atomically(kept, (job.folder / "summary.json").read_text())
     summary: dict[str, Any] = json.loads(kept.read_text())

@@ -1,16 +1,16 @@
-"""SFT and DPO as the loop calls them: from a model and its data to a model folder, in a child process."""
+"""SFT and DPO as the loop calls them: from a model and its data to a model folder, in other processes."""
 
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from srlm.config import DpoSection, SftSection
+from srlm.config import DpoSection, LauncherSection, SftSection
 from srlm.models import Model, whole_folder
 from srlm.records import Example, Pair, Record
 from srlm.store.files import write_atomically
 from srlm.training.early_stopping import Judge, train_in_stretches
-from srlm.training.runner import TrainJob, run_job
+from srlm.training.runner import ALONE, TrainJob, run_job
 
 
 def train_sft(
@@ -25,11 +25,13 @@ def train_sft(
     seed: int = 0,
     report: Any = None,
     report_to: Sequence[str] = (),
+    launcher: LauncherSection = ALONE,
 ) -> Path:
     """M1: `model` trained on IFT and EFT examples, saved in `target` (section 2.2).
 
     `folder` gets log.jsonl, summary.json and, on the way, checkpoints. With `eval_steps`, `judge` compares
-    these and may end the training (section 3.1.3); `report_to` names trackers. Raises TrainingError.
+    these and may end the training (section 3.1.3); `report_to` names trackers, `launcher` says in which
+    processes. Raises TrainingError, and ConfigError for a launcher that cannot do it.
     """
     job = TrainJob(
         kind="sft",
@@ -41,7 +43,7 @@ def train_sft(
         report_to=tuple(report_to),
         trust_remote_code=model.trust_remote_code,
     )
-    return _train(job, examples, heldout, judge, report)
+    return _train(job, examples, heldout, judge, report=report, launcher=launcher)
 
 
 def train_dpo(
@@ -56,6 +58,7 @@ def train_dpo(
     seed: int = 0,
     report: Any = None,
     report_to: Sequence[str] = (),
+    launcher: LauncherSection = ALONE,
 ) -> Path:
     """M(t+1): `model` trained by DPO with itself as reference, saved in `target` (section 2.4)."""
     job = TrainJob(
@@ -68,11 +71,17 @@ def train_dpo(
         report_to=tuple(report_to),
         trust_remote_code=model.trust_remote_code,
     )
-    return _train(job, pairs, heldout, judge, report)
+    return _train(job, pairs, heldout, judge, report=report, launcher=launcher)
 
 
 def _train(
-    job: TrainJob, data: Iterable[Record], heldout: Iterable[Record], judge: Judge | None, report: Any
+    job: TrainJob,
+    data: Iterable[Record],
+    heldout: Iterable[Record],
+    judge: Judge | None,
+    *,
+    report: Any,
+    launcher: LauncherSection,
 ) -> Path:
     if not job.target.exists():
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -80,11 +89,10 @@ def _train(
             text = "".join(record.model_dump_json() + "\n" for record in records)
             write_atomically(job.folder / f"{name}.jsonl", text)
         write_atomically(job.folder / "job.json", job.model_dump_json(indent=1) + "\n")
-        section = job.sft or job.dpo
-        if section and section.eval_steps and judge:
-            train_in_stretches(job, section.eval_steps, judge, report)
+        if job.section.eval_steps and judge:
+            train_in_stretches(job, job.section.eval_steps, judge, report=report, launcher=launcher)
         else:
-            run_job(job.folder / "job.json", report)
-    for name in ("checkpoints", "candidates"):
+            run_job(job.folder / "job.json", report, launcher)
+    for name in ("checkpoints", "candidates", "ray"):
         shutil.rmtree(job.folder / name, ignore_errors=True)
     return job.target

@@ -15,6 +15,7 @@ from srlm.records import seed_for
 from srlm.training.batches import Batch
 from srlm.training.losses import target_logprobs
 from srlm.training.rows import FlatBatch, train_flat
+from srlm.training.world import unwrapped
 
 BLOCK_OUTPUTS = ("o_proj", "down_proj", "c_proj", "out_proj", "dense_4h_to_h", "fc2")
 """Names of the last linear layer of attention and MLP blocks, over the model families."""
@@ -81,7 +82,8 @@ def answer_logprobs(
     The whole model runs, but its head sees one position a sequence; the hidden states in front of the
     targets are taken on the way and go through the head in chunks of `HELD` logits.
     """
-    head = model.get_output_embeddings()
+    plain = unwrapped(model)
+    head = plain.get_output_embeddings()
     taken: list[Tensor] = []
 
     def take(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -97,7 +99,7 @@ def answer_logprobs(
         return target_logprobs(
             batch.before_targets(taken[0]),
             batch.targets,
-            lambda hidden: logits_of(model, hidden),
+            lambda hidden: logits_of(plain, hidden),
             chunk=max(1, HELD // len(head.weight)),
         )
 

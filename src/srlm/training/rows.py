@@ -22,6 +22,7 @@ from transformers.masking_utils import sdpa_mask
 
 from srlm.prefixes import PrefixTree, num_common, prefix_tree
 from srlm.training.batches import Batch, Tokens, collate, micro_batches
+from srlm.training.world import unwrapped
 
 NAME = "srlm_rows"
 ALIKE = 0.75
@@ -105,6 +106,7 @@ class FlatBatch:
 
 def batch_of(model: Any, items: Sequence[Tokens], pad: int) -> Batch | FlatBatch:
     """The batch of some sequences, as the model takes it, on its device."""
+    model = unwrapped(model)
     batch = lay_flat(items) if is_flat(model) else collate(items, pad)
     return batch.to(model.device)
 

@@ -1,24 +1,27 @@
-"""A training job, and the child process that does it as its parent sees it: JSON in, figures on the way.
+"""A training job, and the processes that do it as their parent sees them: JSON in, figures on the way.
 
-`run_job` starts ``python -m srlm.training.child JOB.json``, which resumes by itself from the newest
-checkpoint, and listens to it.
+`run_job` starts what the launcher says, by default ``python -m srlm.training.child JOB.json``, and listens to
+it; the child, or each of several, resumes by itself from the newest checkpoint.
 """
 
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from srlm import errors
-from srlm.config import DpoSection, SftSection
+from srlm.config import DpoSection, LauncherSection, ProcessLauncherSection, SftSection
 from srlm.errors import SrlmError, TrainingError, full_disk
+from srlm.training.launchers.choosing import command
 
+ALONE = ProcessLauncherSection()
 FULL_DISK = 64 * 2**20
 """Bytes. A writer that ran out of space often says something else, such as an unexpected position."""
 
@@ -39,11 +42,39 @@ class TrainJob(BaseModel):
     report_to: tuple[str, ...] = ()
     trust_remote_code: bool = False
 
+    @property
+    def section(self) -> SftSection | DpoSection:
+        """The one of its kind."""
+        section: SftSection | DpoSection = getattr(self, self.kind)
+        return section
 
-def run_job(path: Path, report: Any = None) -> None:
-    """Run a job in a child process until it ends; raises what it raised, or TrainingError."""
-    command = [sys.executable, "-P", "-m", "srlm.training.child", str(path)]
+
+def run_job(path: Path, report: Any = None, launcher: LauncherSection = ALONE) -> None:
+    """Do a job to its end; raises what its processes raised, TrainingError, or ConfigError beforehand."""
+    job = TrainJob.model_validate_json(path.read_text("utf-8"))
+
+    def tell(message: dict[str, Any]) -> None:
+        if report:
+            report(message["done"], message["total"], message["note"])
+
+    if launcher.kind == "inline":
+        from srlm.training.child import work
+
+        work(job, lambda **message: tell(message))
+        return
     noise = path.parent / "stderr.txt"
+    failure, status = _listen(command(launcher, job.section, path), noise, tell)
+    if failure:
+        raise failure
+    if status:
+        raise _crashed(path, status, noise)
+
+
+def _listen(
+    command: list[str], noise: Path, tell: Callable[[dict[str, Any]], None]
+) -> tuple[SrlmError | None, int]:
+    """Run a command to its end; the first error that it told of, and its status."""
+    failure: SrlmError | None = None
     with (
         noise.open("w") as stderr,
         subprocess.Popen(
@@ -52,35 +83,33 @@ def run_job(path: Path, report: Any = None) -> None:
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
+            env=os.environ | {"PYTHONSAFEPATH": "1"},  # as -P, for those that a launcher starts
         ) as child,
     ):
-        failure = None
         try:
             for line in child.stdout or ():
                 message = json.loads(line)
-                if "error" in message:
+                if "error" not in message:
+                    tell(message)
+                elif not failure:  # each of several processes may tell of it
                     failure = getattr(errors, message["error"])(*message["parts"])
-                elif report:
-                    report(message["done"], message["total"], message["note"])
-            child.wait()  # before its standard input closes, which would end it
+            status = child.wait()  # before its standard input closes, which would end it
         except BaseException:
             child.kill()
             raise
-    if failure:
-        raise failure
-    if child.returncode:
-        raise _crashed(path, child.returncode, noise)
+    return failure, status
 
 
 def _crashed(path: Path, status: int, noise: Path) -> SrlmError:
-    last = (noise.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
-    if status == -9:
+    said = noise.read_text(errors="replace")
+    if status == -9 or "(SIGKILL)" in said:  # as torch's launcher puts it
         return TrainingError(
             f"training of {path.parent}",
-            "its process was killed, most likely because memory ran out",
+            "a process of it was killed, most likely because memory ran out",
             "lower micro_tokens, or set gradient_checkpointing=true; then run the same command again, "
             "which goes on from the last checkpoint",
         )
+    last = _last_words(said)
     if "No space left" in last or shutil.disk_usage(path.parent).free < FULL_DISK:
         return full_disk(f"training of {path.parent}", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     return TrainingError(
@@ -88,3 +117,10 @@ def _crashed(path: Path, status: int, noise: Path) -> SrlmError:
         f"its process ended with status {status}: {last}",
         f"read {noise}; the run goes on from the last checkpoint when started again",
     )
+
+
+def _last_words(said: str) -> str:
+    """The line that says most of why: of several processes the first's error, else the last line."""
+    lines = said.strip().splitlines() or ["it said nothing"]
+    errors_of_ranks = (line for line in lines if re.match(r"\[rank\d+\]: [\w.]+(Error|Exception)\b", line))
+    return next(errors_of_ranks, lines[-1])

@@ -29,7 +29,7 @@ def sft_micro_loss(
             logprobs = answer_logprobs(model, micro, autocast())
             loss = sft_loss(logprobs, num_targets)
             if balance == "examples":
-                counts = torch.tensor([items[index].num_targets for index in group], device=model.device)
+                counts = torch.tensor([items[index].num_targets for index in group], device=logprobs.device)
                 loss = balanced_sft_loss(logprobs, micro.owners, counts, len(batch))
             return loss, {
                 "target_tokens": float(len(micro.targets)),

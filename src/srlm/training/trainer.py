@@ -1,15 +1,16 @@
 """transformers.Trainer with our order of batches, our micro-batches and our losses.
 
 One item of the data loader is one whole optimiser batch, in the order that `training_order` fixed.
-`training_step` cuts it into micro-batches that fit the memory; each contributes its exact share of
-the batch's loss, so without dropout their number changes nothing but memory. Dropout is seeded by
-the step, so a resumed training drops what the uninterrupted one would have dropped.
+`training_step` does this process's passes of it: micro-batches that fit the memory. Each contributes its
+exact share of the batch's loss, so without dropout neither their number nor that of the processes changes
+anything but memory and time. Dropout is seeded by the step, so a resumed training drops what the
+uninterrupted one would have dropped.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import rotate_checkpoints
 
 from srlm.config import TrainingSection
 from srlm.devices import device_of
 from srlm.errors import TrainingError
 from srlm.memory import give_back_memory
 from srlm.records import seed_for
-from srlm.store.files import publish_folder, write_atomically
+from srlm.store.files import write_atomically
+from srlm.training.checkpoints import load_checkpoint, save_checkpoint
+from srlm.training.sharding import is_sharded, reshard, whole_state
 from srlm.training.tracking import keep_in, trackers
+from srlm.training.world import World
 
 Metrics = dict[str, float]
 MicroLoss = Callable[[Any, list[int]], tuple[Tensor, Metrics]]
@@ -48,7 +51,7 @@ class Order(Dataset[list[int]]):
 
 
 class LoopTrainer(Trainer):  # type: ignore[misc]
-    """Trains on `order` with `split` (indices to micro-batches) and `loss` (their shares)."""
+    """Trains on `order` with `passes` (of a batch, this process's) and `loss` (their shares of it)."""
 
     def __init__(
         self,
@@ -58,43 +61,50 @@ class LoopTrainer(Trainer):  # type: ignore[misc]
         seed: int,
         *,
         order: list[list[int]],
-        split: Callable[[list[int]], list[list[int]]],
+        passes: Callable[[list[int]], list[tuple[list[int], float]]],
         loss: Callable[[list[int]], MicroLoss],
         report: Report,
         report_to: Sequence[str] = (),
+        world: World,
     ) -> None:
-        tracking = trackers(report_to)
+        tracking = trackers(report_to) if world.main else []
         keep_in(folder.parent.parent / "tracking" / f"{folder.parent.name}-{folder.name}", tracking)
+        log = [LogFile(folder / "log.jsonl", report)] if world.main else []
         super().__init__(
             model=model,
             args=_arguments(section, folder, seed, len(order)),
             train_dataset=Order(order),
-            callbacks=[LogFile(folder / "log.jsonl", report), *tracking],
+            callbacks=[*log, *tracking],
         )
         self.remove_callback(PrinterCallback)
-        self._split, self._loss, self._seed = split, loss, seed
+        self._passes, self._loss, self._seed, self._world = passes, loss, seed, world
         self._metrics: Metrics = {}
 
     def get_train_dataloader(self) -> DataLoader[list[int]]:
-        loader: DataLoader[list[int]] = DataLoader(
-            self.train_dataset, batch_size=1, collate_fn=lambda one: one[0]
-        )
-        prepared: DataLoader[list[int]] = self.accelerator.prepare(loader)
-        return prepared
+        """Every batch in every process, which takes its share of each; accelerate would deal batches out."""
+        return DataLoader(self.train_dataset, batch_size=1, collate_fn=lambda one: one[0])
 
     def training_step(self, model: Any, inputs: list[int], num_items_in_batch: Any = None) -> Tensor:
-        """Backward passes of one optimiser batch; returns its loss."""
-        torch.manual_seed(seed_for(self._seed, "dropout", self.state.global_step))
+        """Backward passes of this process's share of an optimiser batch; returns the whole batch's loss."""
+        torch.manual_seed(seed_for(self._seed, "dropout", self.state.global_step) + self._world.rank)
         model.train()
-        loss_of = self._loss(inputs)
+        loss_of, passes = self._loss(inputs), self._passes(inputs)
         total = torch.zeros((), device=self.args.device)
-        for group in self._split(inputs):
-            loss, metrics = loss_of(model, group)
-            self.accelerator.backward(loss)
-            total += loss.detach()
+        sums: Metrics = {}
+        for number, (group, weight) in enumerate(passes, start=1):
+            last = number == len(passes)
+            self.accelerator.gradient_state._set_sync_gradients(last)  # by which DeepSpeed steps
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                loss, metrics = loss_of(model, group)
+                # Gradients are averaged over processes, and the shares of a loss are to be summed.
+                self.accelerator.backward(loss * (weight * self._world.size))
+            total += weight * loss.detach()
             for name, value in metrics.items():
-                self._metrics[name] = self._metrics.get(name, 0.0) + value
+                sums[name] = sums.get(name, 0.0) + weight * value
         give_back_memory()  # or batches of ever other shapes leave holes that add up to gigabytes
+        sums = self._world.summed(sums | {"loss": float(total)})
+        total.fill_(sums.pop("loss"))
+        self._metrics = {name: self._metrics.get(name, 0.0) + value for name, value in sums.items()}
         if not torch.isfinite(total):
             raise _diverged(self.state.global_step + 1, float(total))
         return total
@@ -105,22 +115,49 @@ class LoopTrainer(Trainer):  # type: ignore[misc]
             self._metrics = {}
         super().log(logs, start_time)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """A checkpoint appears under its name only when it is whole (Trainer writes in place)."""
-        self._partial, limit = True, self.args.save_total_limit
-        self.args.save_total_limit = None
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self._partial, self.args.save_total_limit = False, limit
-        name = f"checkpoint-{self.state.global_step}"
-        out = Path(str(self.args.output_dir))
-        publish_folder(out / ".partial" / name, out / name)
-        rotate_checkpoints(output_dir=str(out), save_total_limit=limit)
+    def _prepare_for_training(self, max_steps: int, loader: Any, checkpoint: str | None) -> tuple[Any, Any]:
+        """As Trainer's, but a sharded model is not wrapped, and the checkpoints are ours.
 
-    def _get_output_dir(self, trial: Any) -> str:
-        out = str(self.args.output_dir)
-        return os.path.join(out, ".partial") if getattr(self, "_partial", False) else out
+        DeepSpeed keeps its own, here as below.
+        """
+        if self.is_deepspeed_enabled:
+            return super()._prepare_for_training(max_steps, loader, checkpoint)  # type: ignore[no-any-return]
+        if is_sharded(self.model):
+            reshard(self.model)  # for the optimiser is to see the shares
+        self.create_optimizer()
+        self.model_wrapped = self.accelerator.prepare_model(
+            self.model, device_placement=False, evaluation_mode=is_sharded(self.model)
+        )
+        self.create_scheduler(num_training_steps=max_steps)
+        if checkpoint:
+            load_checkpoint(Path(checkpoint), *self._state_of_training())
+        for name in ("model", "optimizer", "lr_scheduler"):
+            setattr(self.callback_handler, name, getattr(self, name))
+        self.callback_handler.train_dataloader = loader
+        return self.model_wrapped, loader
+
+    def _move_model_to_device(self, *_: Any) -> None:
+        """Nothing: the model is where it belongs, or this process's share of it."""
+
+    def _load_from_checkpoint(self, *_: Any) -> None:
+        """Nothing: weights come back with the moments, once both are prepared."""
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.is_deepspeed_enabled:
+            super()._save_checkpoint(model, trial)
+            return
+        folder = Path(str(self.args.output_dir))
+        save_checkpoint(folder, self.state, *self._state_of_training(), world=self._world)
+
+    def whole_state(self) -> dict[str, Any] | None:
+        """All weights, in the main process's memory, where none holds them; else None. All must call it."""
+        if self.is_deepspeed_enabled:
+            state: dict[str, Any] = self.accelerator.get_state_dict(self.model_wrapped)
+            return state
+        return whole_state(self.model) if is_sharded(self.model) else None
+
+    def _state_of_training(self) -> tuple[Any, Any, Any]:
+        return self.model, self.optimizer, self.lr_scheduler
 
 
 def _diverged(step: int, loss: float) -> TrainingError:
@@ -166,12 +203,6 @@ class StopAt(TrainerCallback):  # type: ignore[misc]
             control.should_save = control.should_training_stop = True
 
 
-def checkpoint_to_resume(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a training folder, or None."""
-    found = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-
-
 def _arguments(section: TrainingSection, folder: Path, seed: int, num_steps: int) -> TrainingArguments:
     arguments = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
@@ -188,7 +219,7 @@ def _arguments(section: TrainingSection, folder: Path, seed: int, num_steps: int
         gradient_checkpointing=section.gradient_checkpointing,
         save_strategy="steps",
         save_steps=section.save_steps,
-        save_total_limit=1,
+        ddp_find_unused_parameters=False,
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to="none",

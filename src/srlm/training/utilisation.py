@@ -11,11 +11,13 @@ from typing import Any
 from srlm.devices import product_gflops
 
 
-def utilisation(log: Path, model: Any, precision: str, *, adapters: bool) -> dict[str, float | int]:
+def utilisation(
+    log: Path, model: Any, precision: str, *, adapters: bool, processes: int = 1
+) -> dict[str, float | int]:
     """Figures of a training for its summary, from the lines of its steps.
 
-    `utilisation`: the share; `machine_gflops`: GFLOP/s of a large product, measured now; `parameters`: of the
-    model. `adapters`: its own weights get no gradient (LoRA).
+    `utilisation`: the share; `machine_gflops`: GFLOP/s of a large product, measured now, times the number of
+    processes; `parameters`: of the model. `adapters`: its own weights get no gradient (LoRA).
     """
     steps = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     head = model.get_output_embeddings().weight
@@ -25,7 +27,7 @@ def utilisation(log: Path, model: Any, precision: str, *, adapters: bool) -> dic
     products = body * sum(step["distinct_tokens"] for step in steps)
     products += head.numel() * sum(step["target_tokens"] for step in steps)
     seconds = sum(step["tokens"] / step["tokens_per_second"] for step in steps)
-    limit = product_gflops(precision, model.device.type)
+    limit = processes * product_gflops(precision, model.device.type)
     return {
         "parameters": parameters,
         "machine_gflops": round(limit, 1),

@@ -39,7 +39,7 @@ class Replica:
         """The versions of this process; `missing` where the model is not on this machine."""
         needed = self._model.path if self._model and self._section.engine.kind != "scripted" else None
         lost = str(needed) if needed and not (needed / "config.json").is_file() else ""
-        where = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+        where = str(ray.util.get_node_ip_address())
         return {"srlm": __version__, "node": where, "missing": lost, **alike_versions()}
 
     def answer(self, requests: Sequence[Request]) -> Answered:
