@@ -4,11 +4,11 @@ torch.distributed.checkpoint keeps each process's share of weights and moments b
 reader the share that it wants. One process alone uses the same form.
 """
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
@@ -36,7 +36,7 @@ def save_checkpoint(
     weights, moments = get_state_dict(model, optimizer, options=OPTIONS)
     save({"model": weights, "optimizer": moments}, checkpoint_id=partial)
     if world.main:
-        torch.save(scheduler.state_dict(), partial / "scheduler.pt")
+        (partial / "scheduler.json").write_text(json.dumps(scheduler.state_dict()))
         state.save_to_json(str(partial / "trainer_state.json"))
         publish_folder(partial, folder / name)
         rotate_checkpoints(output_dir=str(folder), save_total_limit=1)
@@ -54,7 +54,7 @@ def load_checkpoint(path: Path, model: Any, optimizer: Any, scheduler: Any) -> N
         optim_state_dict=state["optimizer"],
         options=OPTIONS,
     )
-    scheduler.load_state_dict(torch.load(path / "scheduler.pt", weights_only=True))
+    scheduler.load_state_dict(json.loads((path / "scheduler.json").read_text()))
 
 
 def checkpoint_to_resume(folder: Path) -> Path | None:
