@@ -46,7 +46,7 @@ def engine(request) -> Engine:
         made = OpenAIEngine(OpenAIEngineSection(base_url=url, model="fake"))
     elif request.param == "ray":
         pytest.importorskip("ray", reason="Ray is not installed: pip install 'srlm[ray]'")
-        section = RayEngineSection(engine=ScriptedEngineSection(), replicas=2, block=2)
+        section = RayEngineSection(engine=ScriptedEngineSection(), address="local", replicas=2, block=2)
         made = make_engine(section, Model("M0", Path("nowhere"), "0" * 64))
     elif request.param.startswith("vllm"):
         pytest.importorskip("vllm", reason="vLLM is not installed here: scripts/test-vllm brings its own")

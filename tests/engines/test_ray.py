@@ -20,15 +20,13 @@ from srlm.config import (
     RayEngineSection,
     ResponsesSection,
     ScriptedEngineSection,
-    VllmEngineSection,
 )
 from srlm.engines.base import Engine, Reply, Request
 from srlm.engines.opening import make_engine
-from srlm.errors import ConfigError, EngineError, PoisonRequest, PromptTooLong
+from srlm.errors import EngineError, PoisonRequest, PromptTooLong
 from srlm.judging.rubric import grading_rubric
 from srlm.loop import run_loop
 from srlm.models import Model
-from srlm.recipes import load
 from srlm.records import Prompt, ask
 from srlm.stages.judgments import judge
 from srlm.stages.responses import respond
@@ -38,7 +36,7 @@ ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'srlm
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from srlm.engines.ray.cluster import share_of  # noqa: E402
+pytestmark = pytest.mark.slow  # a cluster of three machines on two cores takes its time
 
 NOBODY = Model("M0", Path("nowhere"), "0" * 64)
 UNLUCKY = Path(__file__).parents[2] / "benchmarks/unlucky"
@@ -283,29 +281,3 @@ def test_a_cluster_that_is_not_there():
     )  # fmt: skip
     assert "EngineError: engine.address=127.0.0.1:1" in done.stderr
     assert "no Ray cluster can be reached there" in done.stderr
-
-
-def test_servers_are_for_an_engine_that_asks_them():
-    with pytest.raises(ConfigError, match="base_urls are servers"):
-        load("smollm2", ["engine.kind=ray", "engine.base_urls=http://127.0.0.1:8000/v1"])
-    found = load("smollm2", ["engine.kind=ray", "engine.engine.batch_tokens=4096"]).config.engine
-    assert found == RayEngineSection(engine=LocalEngineSection(batch_tokens=4096))
-    with pytest.raises(
-        ConfigError, match=r"engine.engine.batch_token: no such key; did you mean 'engine.engine.b"
-    ):
-        load("smollm2", ["engine.kind=ray", "engine.engine.batch_token=4096"])
-
-
-def test_what_a_replica_takes_follows_from_the_machines():
-    def node(**resources: float) -> dict:
-        return {"Resources": resources}
-
-    cores = [node(CPU=8), node(CPU=8)]
-    assert share_of(RayEngineSection(), cores).cpus == 8
-    assert share_of(RayEngineSection(), cores).room(cores) == 2
-    assert share_of(RayEngineSection(replicas=8), cores).cpus == 2
-    gpus = [node(CPU=16, GPU=8), node(CPU=16, GPU=8)]
-    assert (share_of(RayEngineSection(), gpus).cpus, share_of(RayEngineSection(), gpus).gpus) == (1, 1)
-    assert share_of(RayEngineSection(), gpus).room(gpus) == 16
-    assert share_of(RayEngineSection(gpus=4), gpus).room(gpus) == 4
-    assert share_of(RayEngineSection(engine=VllmEngineSection(tensor_parallel=8)), gpus).room(gpus) == 2

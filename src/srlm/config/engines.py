@@ -167,7 +167,7 @@ class RayEngineSection(Section):
     address: str = Field(
         "",
         description="of the cluster; empty: $RAY_ADDRESS, one that runs on this machine, or else one that "
-        "is started here while it is used",
+        "is started here while it is used; `local`: always that",
     )
     replicas: int | None = Field(
         None,

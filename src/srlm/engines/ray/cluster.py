@@ -40,7 +40,7 @@ def reach(address: str) -> bool:
     """Connect this process to a cluster; whether `leave` has to be called. Raises EngineError or ConfigError.
 
     A process that is connected stays so. Without an address: $RAY_ADDRESS, a cluster that runs on this
-    machine, else one is started with the cores that this process may use.
+    machine, else one is started with the cores that this process may use; `local` starts one always.
     """
     global _started  # noqa: PLW0603  a process has one connection
     ray = _ray()
@@ -50,17 +50,24 @@ def reach(address: str) -> bool:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
-        if address or "RAY_ADDRESS" in os.environ:
+        if address != "local" and (address or "RAY_ADDRESS" in os.environ):
             ray.init(address or None, **quiet)
             return False
-        try:
-            ray.init("auto", **quiet)
-        except ConnectionError:
+        if address == "local" or not _joined(quiet):
             ray.init("local", num_cpus=usable_cores(), include_dashboard=False, **quiet)
             _started = 1
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise _unreachable(address or os.environ.get("RAY_ADDRESS", ""), error) from error
     return _started > 0
+
+
+def _joined(quiet: dict[str, Any]) -> bool:
+    """Whether a cluster runs on this machine, to which this process is connected now."""
+    try:
+        _ray().init("auto", **quiet)
+    except ConnectionError:
+        return False
+    return True
 
 
 def leave() -> None:

@@ -1,0 +1,34 @@
+"""How a cluster is asked for, and what a replica takes of it; no cluster is needed."""
+
+import pytest
+
+from srlm.config import LocalEngineSection, RayEngineSection, VllmEngineSection
+from srlm.engines.ray.cluster import share_of
+from srlm.errors import ConfigError
+from srlm.recipes import load
+
+
+def test_servers_are_for_an_engine_that_asks_them():
+    with pytest.raises(ConfigError, match="base_urls are servers"):
+        load("smollm2", ["engine.kind=ray", "engine.base_urls=http://127.0.0.1:8000/v1"])
+    found = load("smollm2", ["engine.kind=ray", "engine.engine.batch_tokens=4096"]).config.engine
+    assert found == RayEngineSection(engine=LocalEngineSection(batch_tokens=4096))
+    with pytest.raises(
+        ConfigError, match=r"engine.engine.batch_token: no such key; did you mean 'engine.engine.b"
+    ):
+        load("smollm2", ["engine.kind=ray", "engine.engine.batch_token=4096"])
+
+
+def test_what_a_replica_takes_follows_from_the_machines():
+    def node(**resources: float) -> dict:
+        return {"Resources": resources}
+
+    cores = [node(CPU=8), node(CPU=8)]
+    assert share_of(RayEngineSection(), cores).cpus == 8
+    assert share_of(RayEngineSection(), cores).room(cores) == 2
+    assert share_of(RayEngineSection(replicas=8), cores).cpus == 2
+    gpus = [node(CPU=16, GPU=8), node(CPU=16, GPU=8)]
+    assert (share_of(RayEngineSection(), gpus).cpus, share_of(RayEngineSection(), gpus).gpus) == (1, 1)
+    assert share_of(RayEngineSection(), gpus).room(gpus) == 16
+    assert share_of(RayEngineSection(gpus=4), gpus).room(gpus) == 4
+    assert share_of(RayEngineSection(engine=VllmEngineSection(tensor_parallel=8)), gpus).room(gpus) == 2
