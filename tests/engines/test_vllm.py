@@ -58,6 +58,10 @@ def replies(engine, requests) -> dict:
     return {(reply.request_id, reply.draw): reply for reply in engine.generate(requests)}
 
 
+def _is_vllms(process: psutil.Process) -> bool:
+    return "VLLM" in process.name()
+
+
 def memory_gib() -> float:
     """What this process and all below it hold that nobody shares."""
     here = psutil.Process()
@@ -125,18 +129,18 @@ def test_weights_that_do_not_fit_say_what_would(tiny):
 
 
 @needs_vllm
-def test_greedy_texts_are_the_local_engines(engine, local, record_property):
+def test_greedy_texts_are_the_local_engines(engine, local):
     requests = [req(str(n), text, temperature=0, max_tokens=24) for n, text in enumerate(QUESTIONS)]
     written, wanted = replies(engine, requests), replies(local, requests)
     share = np.mean([written[key].text == wanted[key].text for key in wanted])
-    record_property("share of equal greedy texts", share)
+    print("share of equal greedy texts", share)
     assert share >= 0.75  # rounding may decide between two tokens that are almost equally likely
     assert all(written[key].num_prompt_tokens == wanted[key].num_prompt_tokens for key in wanted)
 
 
 @needs_vllm
 @pytest.mark.real
-def test_the_real_model_writes_and_weighs_as_the_local_engine_does(smollm2, record_property):
+def test_the_real_model_writes_and_weighs_as_the_local_engine_does(smollm2):
     """float32 on both sides. Probabilities to 0.001."""
     greedy = [req(str(n), text, temperature=0, max_tokens=24) for n, text in enumerate(QUESTIONS)]
     weighing = [
@@ -153,8 +157,8 @@ def test_the_real_model_writes_and_weighs_as_the_local_engine_does(smollm2, reco
         for q in weighing
         for one, other in zip(written[q.id, 0].probabilities, wanted[q.id, 0].probabilities, strict=True)
     )
-    record_property("share of equal greedy texts", share)
-    record_property("largest difference of a probability", apart)
+    print("share of equal greedy texts", share)
+    print("largest difference of a probability", apart)
     assert share >= 0.75
     assert apart < 1e-3
     assert max(max(wanted[q.id, 0].probabilities) for q in weighing) > 0.05
@@ -214,14 +218,21 @@ def test_draws_follow_the_nucleus(engine, tiny_for_vllm):
 
 
 @needs_vllm
-def test_a_draw_does_not_depend_on_what_is_asked_beside_it(engine, record_property):
+def test_more_prompts_than_vllm_reads_at_a_time(engine):
+    """On a processor, one that it read in parts would end its process (vLLM 0.32), for draws have seeds."""
+    requests = [req(str(n), f"{n} {'word ' * 1500}", max_tokens=2, top_p=1.0) for n in range(12)]
+    assert len(replies(engine, requests)) == 12
+
+
+@needs_vllm
+def test_a_draw_does_not_depend_on_what_is_asked_beside_it(engine):
     requests = [req(str(n), text, n=2, temperature=1.0, top_p=1.0) for n, text in enumerate(QUESTIONS)]
     together = replies(engine, requests)
     alone = {
         key: reply for request in reversed(requests) for key, reply in replies(engine, [request]).items()
     }
     share = np.mean([together[key].text == alone[key].text for key in alone])
-    record_property("share of equal draws", share)
+    print("share of equal draws", share)
     assert share >= 0.75
 
 
@@ -250,7 +261,7 @@ def test_all_requests_that_are_too_long_are_named_and_nothing_is_written(engine)
 
 @needs_vllm
 def test_a_call_that_nobody_listens_to_any_more_leaves_nothing_behind(engine):
-    listening = engine.generate([req(n=20, max_tokens=400, temperature=1.0)])
+    listening = engine.generate([req(n=20, max_tokens=400, temperature=1.0, top_p=1.0)])
     next(listening)
     listening.close()
     assert not engine._process._engine.has_unfinished_requests()
@@ -283,7 +294,7 @@ def test_a_process_that_is_killed_is_an_error_and_the_next_call_starts_anew(tiny
 
 
 @needs_vllm
-def test_closing_gives_the_memory_back(tiny_for_vllm, smollm2, record_property):
+def test_closing_gives_the_memory_back(tiny_for_vllm, smollm2):
     with open_engine(section(), tiny_for_vllm) as engine:  # what its import takes stays
         list(engine.generate([req()]))
     before = memory_gib()
@@ -291,16 +302,13 @@ def test_closing_gives_the_memory_back(tiny_for_vllm, smollm2, record_property):
         list(engine.generate([req(n=8)]))
         during = memory_gib()
     after = memory_gib()
-    record_property("GiB before, while open, after", (before, during, after))
-    assert not psutil.Process().children(recursive=True) or after - before < 0.1
+    print("GiB before, while open, after", (before, during, after))
     assert during - before > 0.5  # the weights alone
     assert after - before < 0.1
 
 
 @needs_vllm
-def test_an_adapter_is_served_unmerged_and_writes_what_the_merged_model_does(
-    tiny_for_vllm, engine, tmp_path, record_property
-):
+def test_an_adapter_is_served_unmerged_and_writes_what_the_merged_model_does(tiny_for_vllm, engine, tmp_path):
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(1)
@@ -320,7 +328,7 @@ def test_an_adapter_is_served_unmerged_and_writes_what_the_merged_model_does(
     with open_engine(section(), model) as adapted:
         found = replies(adapted, requests)
     equal = np.mean([found[key].text == merged_replies[key].text for key in found])
-    record_property("share of texts equal to the merged model's", equal)
+    print("share of texts equal to the merged model's", equal)
     assert equal >= 0.75
     assert np.mean([found[key].text == plain[key].text for key in found]) < 0.25
     for key, reply in found.items():
@@ -338,15 +346,18 @@ def test_an_adapter_is_served_unmerged_and_writes_what_the_merged_model_does(
     ],
 )
 def test_what_cannot_start_says_why(tiny_for_vllm, values, kind, words):
+    before = set(psutil.Process().children(recursive=True))
     with open_engine(section(**values), tiny_for_vllm) as engine, pytest.raises(kind, match=words):
         list(engine.generate([req()]))
-    assert not [one for one in psutil.Process().children(recursive=True) if "EngineCore" in one.name()]
+    assert not [
+        one for one in psutil.Process().children(recursive=True) if one not in before and _is_vllms(one)
+    ]
 
 
 @needs_vllm
 def test_a_context_that_the_memory_does_not_hold_says_what_would_fit(smollm2):
     with (
-        open_engine(section(kv_cache_gib=0.01), smollm2) as engine,
+        open_engine(section(kv_cache_gib=0.1), smollm2) as engine,
         pytest.raises(EngineError, match=r"(?s)maximum model length is \d+.*engine\.max_length"),
     ):
         list(engine.generate([req()]))

@@ -12,6 +12,10 @@ WITHOUT = "or set engine.kind=local, which needs no vLLM"
 _CAUSE = re.compile(r"\b(?:[A-Za-z_.]*(?:Error|Exception)): (.+)")
 _WAYS_OUT = (
     (
+        r"[Aa]rchitecture|not supported|No model class|head size|head_size",
+        f"take a model that this version of vLLM knows, another version of vLLM, {WITHOUT}",
+    ),
+    (
         r"seq(uence)? len|kv.?cache|No available memory|memory utilization|out of memory|Free memory",
         "set engine.max_length to the longest prompt and reply together, raise engine.kv_cache_gib or free "
         "memory, or split the model over more GPUs with engine.tensor_parallel",
@@ -19,10 +23,6 @@ _WAYS_OUT = (
     (
         r"unexpected keyword|validation error for \w*(Args|Config)",
         "correct engine.extra: its keys are arguments of vllm.LLM",
-    ),
-    (
-        r"[Aa]rchitecture|not supported|No model class|head size|head_size",
-        f"take a model that this version of vLLM knows, another version of vLLM, {WITHOUT}",
     ),
 )
 

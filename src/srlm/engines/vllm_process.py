@@ -180,6 +180,9 @@ def _arguments(section: VllmEngineSection, model: Model, device: _Device) -> dic
         "enable_prefix_caching": section.prefix_caching,
         "logprobs_mode": "raw_logprobs",  # of the model, before temperature and top-p
     }
+    if on_cpu:
+        # A prompt read in parts winds its seed's generator back, which on a processor ends vLLM 0.32.
+        found["enable_chunked_prefill"] = False
     return found | _lora_arguments(model) | section.extra
 
 
