@@ -37,14 +37,13 @@ SHARED = {
     "device": "cpu",
     "precision": "float32",
     "learning_rate": 1e-3,
-    "save_steps": 1,
     "batch_size": 5,  # of six: by two processes not divisible, and a last batch of one
     "micro_tokens": 64,  # several micro-batches, and not as many in both
     "dropout": 0,
 }
 SFT = SftSection(**SHARED, epochs=2)
 DPO = DpoSection(**SHARED, epochs=2)
-LONGER = {"epochs": 15, "learning_rate": 1e-4, "min_learning_rate": 1e-5}
+LONGER = {"epochs": 8, "save_steps": 1, "learning_rate": 1e-4, "min_learning_rate": 1e-5}
 """Time to kill somebody; at a rate at which rounding does not grow from step to step."""
 LORA = LoraSection(rank=4, alpha=8, dropout=0)
 VARIANTS = {
@@ -271,7 +270,8 @@ def test_a_killed_process_ends_all_and_the_same_command_goes_on(tiny, tmp_path, 
 @pytest.mark.slow
 def test_ranks_end_with_their_parent_and_with_their_launcher(tiny, tmp_path):
     for victim in ("parent", "launcher"):
-        path = job_at(tmp_path / victim, tiny.path, SFT.model_copy(update={"epochs": 1000}))
+        section = SFT.model_copy(update={"epochs": 1000, "save_steps": 1})
+        path = job_at(tmp_path / victim, tiny.path, section)
         code = (
             "from pathlib import Path; from srlm.training.runner import run_job;"
             "from srlm.config import AccelerateLauncherSection as L;"
@@ -288,7 +288,8 @@ def test_ranks_end_with_their_parent_and_with_their_launcher(tiny, tmp_path):
 
 @pytest.fixture
 def no_cluster(monkeypatch):
-    """Ray is started here."""
+    """Ray is started here, where Ray Train is installed."""
+    pytest.importorskip("ray.train")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 

@@ -134,7 +134,8 @@ def test_deepspeed_is_refused_where_it_is_not_installed(monkeypatch):
         check_launcher(AccelerateLauncherSection(processes=2, strategy="deepspeed"), CPU)
 
 
-def test_sharded_adapters_are_refused():
+def test_sharded_adapters_are_refused(monkeypatch):
+    monkeypatch.setattr(ray_train, "NEEDED", ())  # whether Ray is installed here or not
     section = SftSection(device="cpu", lora=LoraSection())
     with pytest.raises(ConfigError, match="strategy=ddp"):
         check_launcher(AccelerateLauncherSection(processes=2, strategy="fsdp"), section)
@@ -145,6 +146,7 @@ def test_sharded_adapters_are_refused():
 
 def test_ray_is_refused_where_it_cannot_be_or_would_wait_for_ever(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray_train, "NEEDED", ())
     with pytest.raises(ConfigError, match="would wait for ever"):
         check_launcher(RayLauncherSection(workers=10_000), CPU)
     check_launcher(RayLauncherSection(workers=10_000, address="ray://somewhere:10001"), CPU)
