@@ -628,7 +628,7 @@ def test_a_prompt_too_long_costs_only_itself_and_nothing_is_asked_twice(words):
             next(engine.generate(requests))
         assert sorted(raised.value.request_ids) == ["b", "d"]
         replies, left_out = replies_to(engine, requests)
-        assert left_out == {"b", "d"}
+        assert left_out == {"b": "too long for the context", "d": "too long for the context"}
         assert set(replies) == {("a", 0), ("a", 1), ("c", 0)}
         assert len([body for body in server.bodies if "long" not in body["messages"][0]["content"]]) == 3
 

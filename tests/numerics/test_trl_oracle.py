@@ -12,6 +12,7 @@ from srlm.training.batches import encode
 from srlm.training.dpo import TokenPair, dpo_micro_loss, reference_logprobs
 from srlm.training.policy import answer_logprobs, check_head
 from srlm.training.sft import sft_micro_loss
+from srlm.training.world import World
 
 TEXTS = [
     ("What is rain?", "Water that falls from clouds.", "No."),
@@ -69,7 +70,9 @@ def test_dpo_equals_trl(tiny, tokenizer, tmp_path, ours, theirs):
     wanted_gradients = gradients(policy)
 
     section = DpoSection(beta=0.3, micro_tokens=64, **ours)
-    known = reference_logprobs(tmp_path / "r.jsonl", reference, pairs, section, pad=0, autocast=lambda: None)
+    known = reference_logprobs(
+        tmp_path / "r.jsonl", reference, pairs, section, pad=0, autocast=lambda: None, world=World()
+    )
     share = dpo_micro_loss(pairs, known, section, pad=0, autocast=lambda: None)([0, 1, 2])
     total = 0.0
     for group in ([2], [0, 1]):

@@ -80,7 +80,7 @@ def test_a_key_of_a_step_not_begun_may_change(tmp_path):
 
 
 def test_a_key_that_only_trades_memory_and_time_may_change(tmp_path):
-    def train(section, *, folder, target, seed, report, report_to):
+    def train(section, *, folder, target, seed, report, report_to, launcher):
         target.mkdir(parents=True)
         return target
 
@@ -128,7 +128,7 @@ def test_redo_with_a_forgotten_override_removes_nothing(tmp_path):
 
 
 def test_redo_of_a_training_removes_its_checkpoints_and_model(tmp_path):
-    def train(section, *, folder, target, seed, report, report_to):
+    def train(section, *, folder, target, seed, report, report_to, launcher):
         assert not folder.exists()
         assert not target.exists()
         folder.mkdir(parents=True)
