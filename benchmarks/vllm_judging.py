@@ -56,7 +56,7 @@ def main() -> None:
         "vllm without prefix caching": VllmEngineSection(prefix_caching=False),
     }
     for scoring, section in {
-        "sampled, 3 of 96 tokens": JudgeSection(max_tokens=96, block=NUMBER, retries=0),
+        "sampled, 96 tokens": JudgeSection(samples=1, max_tokens=96, block=NUMBER, retries=0),
         "expected at once": JudgeSection(scoring="expected", justify=False, block=NUMBER),
     }.items():
         for name, engine in engines.items():

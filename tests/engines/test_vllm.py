@@ -301,10 +301,13 @@ def test_closing_gives_the_memory_back(tiny_for_vllm, smollm2):
     with open_engine(section(), smollm2) as engine:
         list(engine.generate([req(n=8)]))
         during = memory_gib()
+        vllms = [one for one in psutil.Process().children(recursive=True) if _is_vllms(one)]
     after = memory_gib()
     print("GiB before, while open, after", (before, during, after))
     assert during - before > 0.5  # the weights alone
     assert after - before < 0.1
+    assert len(vllms) >= 2  # its engine and a worker at least
+    assert not psutil.wait_procs(vllms, timeout=10)[1]
 
 
 @needs_vllm

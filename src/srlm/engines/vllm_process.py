@@ -44,6 +44,8 @@ SHARE_OF_GPU = 0.92
 """Of a GPU's memory that vLLM takes where nothing else is said."""
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks of adapters for which vLLM can make room."""
+QUIET = "ERROR"
+"""What vLLM logs where the environment does not say."""
 MOST_TOKEN_IDS = 128
 """Tokens of which vLLM says the log-probability at a time."""
 
@@ -227,7 +229,8 @@ def _environment() -> Iterator[None]:
         "VLLM_ENABLE_V1_MULTIPROCESSING": "1",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # this process has threads, which a fork would break
     }
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", QUIET)
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # a command's own output is read by others
     try:
         yield
     finally:
@@ -254,7 +257,7 @@ def _for_a_processor() -> dict[str, str]:
 @contextmanager
 def _speaking_into(log: IO[bytes]) -> Iterator[None]:
     """What is printed meanwhile goes into a file, and what a child that starts meanwhile prints, always."""
-    if "VLLM_LOGGING_LEVEL" in os.environ and os.environ["VLLM_LOGGING_LEVEL"] != "WARNING":
+    if os.environ["VLLM_LOGGING_LEVEL"] != QUIET:
         yield
         return
     kept = {number: os.dup(number) for number in (1, 2)}
