@@ -230,7 +230,7 @@ def _environment() -> Iterator[None]:
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # this process has threads, which a fork would break
     }
     os.environ.setdefault("VLLM_LOGGING_LEVEL", QUIET)
-    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # a command's own output is read by others
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # output is for others to read
     try:
         yield
     finally:
