@@ -4,6 +4,7 @@ Needs root and iproute2. The head, which has no cores to give, is in this namesp
 """
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -87,6 +88,7 @@ def cluster(num: int, *, slow: int = 0, **env: str) -> Iterator[list[Machine]]:
     """A head and so many machines, the last `slow` of them twenty times slower (unlucky/sitecustomize.py)."""
     made: list[Machine] = []
     shared = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(Path(__file__).with_name("unlucky")), **env}
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # for drivers, too
     run("ip", "link", "add", "srlmbr", "type", "bridge")
     try:
         run("ip", "addr", "add", f"{HEAD}/24", "dev", "srlmbr")

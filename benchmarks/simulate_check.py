@@ -10,11 +10,13 @@ The file says what a replica costs and what was run::
 Seconds and tokens are measured; ``requests`` stand in the order in which they were asked. Printed are
 measured and predicted seconds, and the latter scaled by the run of the same stage on fewest replicas: what is
 off there is the cost of a replica, what is off beyond it is the scheduler. ``--record FILE`` makes such a
-file from threads that sleep instead of working, 1, 2 and 4 of them: it checks the order of events.
+file from threads that sleep instead of working, 1, 2 and 4 of them: it checks the order of events. ``--ray
+FILE`` does so from the engine over Ray itself, whose workers sleep, while the stage of responses runs.
 """
 
 import argparse
 import json
+import os
 import random
 import threading
 import time
@@ -22,8 +24,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from srlm.config import RayEngineSection, ResponsesSection, ScriptedEngineSection
+from srlm.engines.base import Engine
+from srlm.engines.opening import make_engine
+from srlm.models import Model
 from srlm.planning.rates import ReplicaCost
 from srlm.planning.simulation import Stage, Task, fleet, simulate
+from srlm.records import Prompt
+from srlm.stages.responses import respond
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,45 @@ def _slept(stage: Stage, cost: ReplicaCost, replicas: int) -> float:
     return time.perf_counter() - started
 
 
+def record_ray(seconds: float = 0.05) -> dict:
+    """Runs of 1, 2 and 4 workers of Ray, which sleep 1 to 9 times so long for a request, after each is up."""
+    os.environ["SRLM_SECONDS_A_REQUEST"] = str(seconds)
+    os.environ["PYTHONPATH"] = str(Path(__file__).with_name("unlucky"))
+    chance = random.Random(0)
+    times = [chance.randint(1, 9) for _ in range(192)]
+    prompts = [Prompt.of(f"Answer {number}, TIMES {long}.", (), number) for number, long in enumerate(times)]
+    shape = {"task": 4, "block": 16, "head": 0, "loads": False, "speculate": False}
+    runs = []
+    for replicas in (1, 2, 4):
+        section = RayEngineSection(
+            engine=ScriptedEngineSection(), address="local", replicas=replicas, block=shape["task"]
+        )
+        engine = make_engine(section, Model("M1", Path("nowhere"), "0" * 64))
+        _wake(engine, replicas, seconds)
+        began = time.perf_counter()
+        for _ in respond(ResponsesSection(samples=1, block=shape["block"]), engine, prompts):
+            pass
+        taken = time.perf_counter() - began
+        open_blocks = -(-engine.capacity // shape["block"])  # type: ignore[attr-defined]
+        engine.close()
+        asked = [[0, [long]] for long in times]
+        run = {"stage": "responses over Ray", "replicas": replicas, "in_flight": open_blocks, **shape}
+        runs.append({**run, "requests": asked, "seconds": taken})
+    cost = ReplicaCost(load=0.0, dispatch=0.0, token=0.0, step=seconds, row=0.0, rows=1)
+    return {"cost": asdict(cost), "runs": runs}
+
+
+def _wake(engine: Engine, replicas: int, seconds: float) -> None:
+    """Ask until all replicas answer: until it takes as long as when they share the work."""
+    prompts = [Prompt.of(f"Wake up, {number}.", (), number) for number in range(32 * replicas)]
+    taken = float("inf")
+    while taken > 1.3 * 32 * seconds:
+        began = time.perf_counter()
+        for _ in respond(ResponsesSection(samples=1, block=len(prompts)), engine, prompts):
+            pass
+        taken = time.perf_counter() - began
+
+
 _LOCK = threading.Lock()
 
 
@@ -110,12 +157,15 @@ def main() -> None:
     )
     parser.add_argument("measured", nargs="?", type=Path, help="a JSON file of measured runs")
     parser.add_argument("--record", type=Path, metavar="FILE", help="sleep, and keep what was measured")
+    parser.add_argument("--ray", type=Path, metavar="FILE", help="the same with workers of Ray")
     asked = parser.parse_args()
     if asked.record:
         asked.record.write_text(json.dumps(record()) + "\n")
-    path = asked.record or asked.measured
+    if asked.ray:
+        asked.ray.write_text(json.dumps(record_ray()) + "\n")
+    path = asked.ray or asked.record or asked.measured
     if path is None:
-        parser.error("name a JSON file of measured runs, or --record FILE")
+        parser.error("name a JSON file of measured runs, or --record FILE, or --ray FILE")
     print(
         f"{'stage':<20}{'replicas':>9}{'measured':>11}{'predicted':>11}{'ratio':>8}{'scaled':>11}{'ratio':>8}"
     )

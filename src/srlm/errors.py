@@ -77,6 +77,10 @@ class PoisonRequest(Unanswerable):
     reason = "ended its worker"
 
 
+class ClusterLost(EngineError):
+    """The cluster of an engine is gone as a whole."""
+
+
 class RunError(SrlmError):
     """A run's folder that cannot be read or written."""
 

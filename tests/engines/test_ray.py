@@ -1,8 +1,6 @@
 """An engine over a real Ray cluster: the same replies, whoever dies."""
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -265,19 +263,3 @@ def test_the_loop_over_a_cluster_writes_what_it_writes_alone(three, finished, tm
 
     assert len(records(folder)) > 8
     assert records(tmp_path / "run") == records(folder)
-
-
-def test_a_cluster_that_is_not_there():
-    """In a process of its own: this one is connected."""
-    code = """if True:
-        from test_ray import NOBODY, RayEngineSection, ScriptedEngineSection, make_engine, requests
-        section = RayEngineSection(engine=ScriptedEngineSection(), address="127.0.0.1:1")
-        list(make_engine(section, NOBODY).generate(requests(1)))
-    """
-    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True, text=True, timeout=90, check=False, env=os.environ | {"PYTHONPATH": paths},
-    )  # fmt: skip
-    assert "EngineError: engine.address=127.0.0.1:1" in done.stderr
-    assert "no Ray cluster can be reached there" in done.stderr

@@ -1,6 +1,7 @@
 import pytest
 
 from srlm.errors import ConfigError, ModelError
+from srlm.planning.cluster import Wanted, plan_cluster
 from srlm.planning.fits import what_would_fit
 from srlm.planning.hardware import GPUS, Assumptions, assume, find_gpu
 from srlm.planning.layout import lay_out, lay_out_measured
@@ -11,6 +12,7 @@ from srlm.planning.times import time_steps
 from srlm.recipes import load
 
 PAPER = load("paper-70b").config
+DDP = ["launcher.kind=accelerate", "launcher.strategy=ddp"]
 LARGE = KNOWN["llama-2-70b"]
 H100 = GPUS["h100"]
 ASSUMED = Assumptions()
@@ -66,7 +68,7 @@ def test_a_training_waits_for_the_fullest_rank():
 def test_writing_is_divided_among_replicas_that_have_something_to_do():
     """Sequential blocks of 8 requests keep 8 of 16 replicas at work, a row each; all at once, 16 with 4."""
     cluster = laid_out(replicas=16)
-    cost, given = cluster.cost, cluster.given
+    cost = cluster.cost
     blocked, free = (
         time_steps(
             cluster, PAPER, [Step("M2/prompts", 64, (Requests(64, 1, 0, 100, 50, block, sequential),))]
@@ -77,7 +79,11 @@ def test_writing_is_divided_among_replicas_that_have_something_to_do():
     assert blocked.busy == 0.5
     assert blocked.limit == "few rows"
     assert free.seconds == pytest.approx((6400 * cost.token + 3200 * (cost.step / 4 + cost.row)) / 16)
-    assert given.in_flight == 2
+    assert [cluster.open_blocks(Requests(256, 1, 0, 100, 50, 128), replicas) for replicas in (1, 8, 64)] == [
+        1,
+        2,
+        16,
+    ]  # stages keep two blocks of `engine.block` = 16 requests a replica under way
 
 
 def fitting(gpus, strategy):
@@ -142,10 +148,29 @@ def test_machines_like_this_one_share_what_it_was_measured_to_do():
     the fullest: two updates of 800 tokens, 2 x 800 x 6/16 / 50 = 12 s.
     """
     rates = Rates(prefill=100, written=10, trained=50)
-    cluster = lay_out_measured(KNOWN["smollm2-135m"], 3, rates, ASSUMED)
+    cluster = lay_out_measured(PAPER, KNOWN["smollm2-135m"], 3, rates, ASSUMED)
     work = [Step("M2/responses", 30, (Requests(30, 1, 0, 20.0, 5, 64),)), Step("M2/dpo", 32, (), 1600, 2)]
     writing, training = time_steps(cluster, PAPER, work, rates)
     assert writing.seconds == pytest.approx(7)
     assert training.seconds == pytest.approx(12)
     assert training.busy == pytest.approx(1600 / 50 / 3 / 12)
     assert what_would_fit(cluster, [PAPER.sft]) == ""
+
+
+def test_a_recipe_for_a_cluster_says_how_it_is_laid_out():
+    """Replicas, their size, what each is handed, and how trainings are divided are the recipe's own keys."""
+    keys = [
+        "engine.kind=ray",
+        "engine.engine.kind=vllm",
+        "engine.engine.tensor_parallel=4",
+        "engine.block=32",
+    ]
+    found = plan_cluster(load("llama3-8b", [*keys, *DDP]).config, Wanted(16, "h100")).cluster
+    assert (found.replicas, found.tensor_parallel, found.task, found.strategy) == (4, 4, 32, "ddp")
+    two = load("llama3-8b", [*keys, "engine.replicas=2"]).config
+    assert plan_cluster(two, Wanted(16, "h100")).cluster.replicas == 2
+    assert plan_cluster(two, Wanted(16, "h100", replicas=3, strategy="fsdp")).cluster.replicas == 3
+    with pytest.raises(ConfigError, match=r"engine.tensor_parallel=4 with --gpus 2"):
+        plan_cluster(two, Wanted(2, "h100"))
+    with pytest.raises(ConfigError, match=r"5 replicas with --gpus 16(.|\n)*from 1 to 4"):
+        plan_cluster(two, Wanted(16, "h100", replicas=5))

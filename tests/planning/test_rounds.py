@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,32 +19,34 @@ from srlm.recipes import load
 from srlm.seeds import load_seed
 
 PAPER = load("paper-70b", ["prompts.count=256"]).config
+BY_64 = load("paper-70b", ["engine.kind=ray", "engine.block=64", "evaluation.suites=[]"]).config
+ONE = lay_out(PAPER, KNOWN["llama-3-8b"], 1, GPUS["h200"], Assumptions())
 
 
 def test_requests_become_tasks_of_their_blocks():
     """10 requests in blocks of 6, tasks of 4: 4 + 2 of the first block, 4 of the second; two answers each."""
     step = Step("M2/responses", 10, (Requests(10, 2, 30, 5.0, 7, 6),))
-    (stage,) = stages(step, Lengths(always=1.0), Assumptions(task=4, in_flight=3), seed=0)
+    cluster = replace(ONE, task=4)
+    (stage,) = stages(step, Lengths(always=1.0), cluster, replicas=2, seed=0)
     assert [(task.block, task.prompt, task.lengths) for task in stage.tasks] == [
         (0, 20.0, (7,) * 8),
         (0, 10.0, (7,) * 4),
         (1, 20.0, (7,) * 8),
     ]
-    assert (stage.head, stage.in_flight) == (30, 3)
-    (ordered,) = stages(
-        Step("M2/prompts", 2, (Requests(2, 1, 0, 5.0, 7, 1, True),)), Lengths(), Assumptions(), 0
-    )
+    assert (stage.head, stage.in_flight) == (30, 3)  # 2 replicas take 2 x 2 x 4 of 6 each
+    in_order = Step("M2/prompts", 2, (Requests(2, 1, 0, 5.0, 7, 1, True),))
+    (ordered,) = stages(in_order, Lengths(), cluster, replicas=2, seed=0)
     assert ordered.in_flight == 1
 
 
 def test_one_replica_with_equal_lengths_is_the_closed_form():
     """Without faults, dispatch or loading; tasks of 64 requests x 4 samples fill 256 rows."""
-    given = Assumptions(task=64, dispatch=0, stragglers=0)
-    cluster = lay_out(PAPER, KNOWN["llama-3-8b"], 1, GPUS["h200"], given, replicas=1)
+    given = Assumptions(dispatch=0, stragglers=0)
+    cluster = lay_out(BY_64, KNOWN["llama-3-8b"], 1, GPUS["h200"], given, replicas=1)
     assert cluster.cost.rows == 256
     step = Step("M2/responses", 256, (Requests(256, 4, 0, 50.0, 100, 128),))
     (closed,) = time_steps(cluster, PAPER, [step])
-    (stage,) = stages(step, Lengths(always=1.0), given, seed=0)
+    (stage,) = stages(step, Lengths(always=1.0), cluster, replicas=1, seed=0)
     found = simulate(stage, fleet(cluster.cost, 1), loads=False)
     assert found.seconds == pytest.approx(closed.seconds)
 

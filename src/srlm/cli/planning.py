@@ -31,9 +31,7 @@ SCALES = (1, 4, 16, 64, 256, 1024)
 @click.option(
     "--strategy",
     type=click.Choice(["fsdp", "deepspeed", "ddp"]),
-    default="fsdp",
-    show_default=True,
-    help="How a training is divided over the GPUs.",
+    help="How a training is divided over the GPUs; by default launcher.strategy, or fsdp.",
 )
 @click.option("--parameters", metavar="SIZE", help="Weights of a model that is not here: 70e9, 70B.")
 @click.option("--assume", multiple=True, metavar="KEY=VALUE", help="See docs/scale-out.md; may be repeated.")
@@ -48,7 +46,7 @@ def plan(
     gpus: int | None,
     gpu: str | None,
     replicas: int | None,
-    strategy: str,
+    strategy: str | None,
     parameters: str | None,
     assume: tuple[str, ...],
     what_ifs: tuple[str, ...],
@@ -187,9 +185,9 @@ def _grouped(times: "Sequence[StepTime]") -> "list[tuple[str, list[StepTime]]]":
 
 def _why(found: "ClusterPlan", kind: str, limit: str) -> str:
     section = {"judgments": "judge", "answers": "evaluation.answers"}.get(kind, kind)
-    raised = f"{section}.block" if kind == "prompts" else f"{section}.block or --assume in_flight"
+    replicas = found.cluster.replicas
     return {
-        "few rows": f"too few samples are under way for {found.cluster.replicas} replicas: raise {raised}",
+        "few rows": f"too few samples are under way for {replicas} replicas: raise {section}.block",
         "bandwidth": "every decoding step reads all weights: more rows a replica would share that",
         "FLOP/s": "the products themselves: it grows with GPUs and their efficiency",
         "reading": "prompts take longer to read than answers to write",

@@ -136,8 +136,8 @@ class Config(Section):
         harness = [one.title for one in self.evaluation.suites if isinstance(one, HarnessSuite)]
         if harness and self.engine.kind != "local":
             raise ValueError(
-                f"suite {harness[0]} needs engine.kind=local: the harness loads the model itself; for a "
-                "server, run lm_eval with its local-completions model"
+                f"suite {harness[0]} needs engine.kind=local: the harness loads the model itself; "
+                "leave it out (evaluation.suites=[]) and run lm_eval on the saved models"
             )
         return self
 

@@ -10,6 +10,7 @@ from srlm.planning.alternatives import Alternative, alternatives, dominating
 from srlm.planning.fits import what_would_fit
 from srlm.planning.hardware import Assumptions, find_gpu
 from srlm.planning.layout import Cluster, lay_out, lay_out_measured
+from srlm.planning.machine import one_machine
 from srlm.planning.memory import (
     ReplicaMemory,
     Strategy,
@@ -28,12 +29,15 @@ from srlm.seeds import load_seed
 
 @dataclass(frozen=True)
 class Wanted:
-    """The cluster that is asked for. `gpu` None: machines like this one; `parameters`: of the model."""
+    """The cluster that is asked for. `gpu` None: machines like this one; `parameters`: of the model.
+
+    `replicas` and `strategy` None: as the recipe's `engine` and `launcher` say, or else the best and fsdp.
+    """
 
     gpus: int
     gpu: str | None = None
     replicas: int | None = None
-    strategy: Strategy = "fsdp"
+    strategy: Strategy | None = None
     parameters: int | None = None
     given: Assumptions = field(default_factory=Assumptions)
 
@@ -99,14 +103,17 @@ def _laid_out(config: Config, wanted: Wanted) -> tuple[Cluster, Rates | None]:
     """The cluster, and the rates of this machine where it is made of machines like it."""
     if wanted.gpu:
         gpu, shape = find_gpu(wanted.gpu), shape_of(config.model.name, wanted.parameters)
-        given, way = wanted.given, wanted.strategy
-        return lay_out(config, shape, wanted.gpus, gpu, given, replicas=wanted.replicas, strategy=way), None
-    if wanted.parameters or wanted.replicas or config.engine.kind != "local":
+        engine, launcher = config.engine, config.launcher
+        replicas = wanted.replicas or getattr(engine, "replicas", None)
+        way: Strategy = wanted.strategy or (launcher.strategy if hasattr(launcher, "strategy") else "fsdp")
+        return lay_out(config, shape, wanted.gpus, gpu, wanted.given, replicas=replicas, strategy=way), None
+    one = one_machine(config)
+    if wanted.parameters or wanted.replicas or one.engine.kind != "local":
         raise ConfigError(
             f"--gpus {wanted.gpus} without --gpu",
-            "machines like this one are measured with the recipe's own model and engine.kind=local",
+            "machines like this one are measured with the recipe's own model and the engine local",
             "name the kind of GPU, as in --gpu h100, or leave --parameters and --replicas out",
         )
     model = resolve(config.model)
-    rates = calibrate(config, model)
-    return lay_out_measured(shape_of_folder(model.path), wanted.gpus, rates, wanted.given), rates
+    rates = calibrate(one, model)
+    return lay_out_measured(config, shape_of_folder(model.path), wanted.gpus, rates, wanted.given), rates

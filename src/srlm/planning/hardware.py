@@ -56,8 +56,6 @@ class Assumptions(Section):
     node: int = Field(8, ge=1, description="GPUs in a node")
     network_gb: float = Field(50, gt=0, description="GB/s that leave a GPU between nodes (400 Gbit/s)")
     disk_gb: float = Field(2, gt=0, description="GB/s at which a replica reads a model")
-    task: int = Field(16, ge=1, description="requests handed to a replica at a time")
-    in_flight: int = Field(2, ge=1, description="blocks of a stage that may be unfinished at a time")
     dispatch: float = Field(0.05, ge=0, description="seconds that handing over a task takes")
     stragglers: float = Field(0.02, ge=0, lt=1, description="share of the replicas that are slow")
     slower: float = Field(3, ge=1, description="times as long as the others a slow replica takes")

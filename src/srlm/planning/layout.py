@@ -1,13 +1,17 @@
 """A cluster laid out for a model: how many replicas, and how large each is."""
 
+import math
 from dataclasses import dataclass
 
-from srlm.config import Config
+from srlm.config import Config, EngineSection, RayEngineSection, VllmEngineSection
+from srlm.engines.ray.cluster import AHEAD
 from srlm.errors import ConfigError, ModelError
 from srlm.planning.hardware import GIB, GPU, GPUS, Assumptions
 from srlm.planning.memory import Strategy, longest_request, replica_memory
 from srlm.planning.rates import Rates, ReplicaCost, measured_cost, replica_cost
 from srlm.planning.shapes import ModelShape
+from srlm.planning.steps import Requests
+from srlm.stages.replies import MOST_THREADS
 
 PARALLEL = (1, 2, 4, 8)
 """Over how many GPUs of a node a replica's weights are divided."""
@@ -17,7 +21,10 @@ FEWEST_ROWS = 4
 
 @dataclass(frozen=True)
 class Cluster:
-    """GPUs, as replicas while they write and as ranks while they train; `gpu` None: like this machine."""
+    """GPUs, as replicas while they write and as ranks while they train; `gpu` None: like this machine.
+
+    `task`: requests that a replica is handed at a time, `engine.block`.
+    """
 
     gpus: int
     gpu: GPU | None
@@ -27,6 +34,14 @@ class Cluster:
     shape: ModelShape
     given: Assumptions
     cost: ReplicaCost
+    task: int = RayEngineSection().block
+
+    def open_blocks(self, asked: Requests, replicas: int | None = None) -> int:
+        """Blocks of records that a stage has open: as many as keep all replicas busy (stages/replies)."""
+        if asked.sequential:
+            return 1
+        wanted = AHEAD * (replicas or self.replicas) * self.task
+        return min(MOST_THREADS, math.ceil(wanted / asked.block))
 
 
 def lay_out(
@@ -39,14 +54,18 @@ def lay_out(
     replicas: int | None = None,
     strategy: Strategy = "fsdp",
 ) -> Cluster:
-    """A cluster of named GPUs; replicas are as large as writes most a GPU, unless their number is given.
+    """A cluster of named GPUs; replicas are as large as writes most a GPU, where nothing else is said.
 
     Raises ConfigError for numbers that cannot be, ModelError for a model that no replica holds.
     """
-    _check_numbers(gpus, replicas)
+    engine, task = _engine(config)
+    smallest = engine.tensor_parallel if isinstance(engine, VllmEngineSection) else 1
+    _check_numbers(gpus, replicas, smallest)
     context = longest_request(config)
     sizes = [size for size in PARALLEL if size <= min(gpus, given.node)]
-    if replicas:
+    if smallest > 1:
+        sizes = [smallest]
+    elif replicas:
         sizes = [size for size in sizes if size <= gpus // replicas][-1:]
     held = {size: replica_memory(shape, gpu, given, size, context).rows for size in sizes}
     fit = [size for size in sizes if held[size] >= FEWEST_ROWS]
@@ -55,26 +74,40 @@ def lay_out(
     costs = {size: replica_cost(gpu, shape, given, size, rows=held[size], context=context) for size in fit}
     way: Strategy = strategy if gpus > 1 else "ddp"  # one rank divides nothing
     best = min(fit, key=lambda size: size * costs[size].written(held[size]))
-    return Cluster(gpus, gpu, replicas or gpus // best, best, way, shape, given, costs[best])
+    return Cluster(gpus, gpu, replicas or gpus // best, best, way, shape, given, costs[best], task)
 
 
 def lay_out_measured(
-    shape: ModelShape, machines: int, rates: Rates, given: Assumptions, strategy: Strategy = "ddp"
+    config: Config, shape: ModelShape, machines: int, rates: Rates, given: Assumptions
 ) -> Cluster:
     """So many machines like this one, a replica and a rank each."""
     _check_numbers(machines, None)
     cost = measured_cost(rates, given, 2 * shape.parameters / (given.disk_gb * 1e9))
-    return Cluster(machines, None, machines, 1, strategy, shape, given, cost)
+    return Cluster(machines, None, machines, 1, "ddp", shape, given, cost, _engine(config)[1])
 
 
-def _check_numbers(gpus: int, replicas: int | None) -> None:
+def _engine(config: Config) -> tuple[EngineSection, int]:
+    """The engine that writes, Ray or not, and how many requests a replica of it is handed at a time."""
+    if isinstance(config.engine, RayEngineSection):
+        return config.engine.engine, config.engine.block
+    return config.engine, RayEngineSection().block
+
+
+def _check_numbers(gpus: int, replicas: int | None, smallest: int = 1) -> None:
+    """Raise ConfigError where replicas of at least so many GPUs have no room."""
     if gpus < 1:
         raise ConfigError(f"--gpus {gpus}", "nothing runs on no GPU", "give at least one")
-    if replicas is not None and not 1 <= replicas <= gpus:
+    if smallest > gpus:
         raise ConfigError(
-            f"--replicas {replicas} with --gpus {gpus}",
-            "a replica needs a GPU at least",
-            f"give a number from 1 to {gpus}, or leave it out",
+            f"engine.tensor_parallel={smallest} with --gpus {gpus}",
+            "a replica would need more GPUs than there are",
+            f"give --gpus {smallest} or more, or a smaller engine.tensor_parallel",
+        )
+    if replicas is not None and not 1 <= replicas <= gpus // smallest:
+        raise ConfigError(
+            f"{replicas} replicas with --gpus {gpus}",
+            f"a replica needs {smallest} GPUs" if smallest > 1 else "a replica needs a GPU at least",
+            f"set --replicas, or engine.replicas, to a number from 1 to {gpus // smallest}, or leave it out",
         )
 
 

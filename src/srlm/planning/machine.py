@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from srlm.config import Config, LocalEngineSection
+from srlm.config import Config, LocalEngineSection, RayEngineSection
 from srlm.errors import ModelError
 from srlm.models import resolve
 from srlm.planning.hardware import GIB
@@ -34,6 +34,7 @@ def plan_machine(config: Config, *, calibrated: bool) -> MachinePlan:
     except ModelError as error:
         return MachinePlan(steps, missing=f"{error.given}: {error.why}")
     shape = shape_of_folder(model.path)
+    config = one_machine(config)
     local = isinstance(config.engine, LocalEngineSection)
     return MachinePlan(
         steps,
@@ -43,3 +44,10 @@ def plan_machine(config: Config, *, calibrated: bool) -> MachinePlan:
         generation_gib(shape, config),
         sum(disk_bytes(shape, config, steps).values()) / GIB,
     )
+
+
+def one_machine(config: Config) -> Config:
+    """The recipe with its engine alone, where Ray would spread it."""
+    if isinstance(config.engine, RayEngineSection):
+        return config.model_copy(update={"engine": config.engine.engine})
+    return config

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from srlm.config import Config
-from srlm.planning.hardware import Assumptions
 from srlm.planning.layout import Cluster
 from srlm.planning.lengths import Lengths
 from srlm.planning.simulation import Fleet, Stage, StageTime, Task, fleet, simulate
@@ -39,15 +38,15 @@ class RoundTime:
         return sum(stage.useful for stage in self.stages) / max(self.replicas * self.writing, 1e-12)
 
 
-def stages(step: Step, lengths: Lengths, given: Assumptions, seed: int) -> list[Stage]:
+def stages(step: Step, lengths: Lengths, cluster: Cluster, replicas: int, seed: int) -> list[Stage]:
     """The stages of a step: one for each kind of request, answers drawn from `lengths`."""
     kind = step.name.rpartition("/")[2]
     return [
         Stage(
             step.name,
-            tuple(_tasks(asked, kind, lengths, given.task, seed_for(seed, step.name, place))),
+            tuple(_tasks(asked, kind, lengths, cluster.task, seed_for(seed, step.name, place))),
             asked.head,
-            1 if asked.sequential else given.in_flight,
+            cluster.open_blocks(asked, replicas),
         )
         for place, asked in enumerate(step.requests)
     ]
@@ -98,7 +97,7 @@ def simulate_round(
     loaded: str | None = "nothing yet"
     for step in steps:
         wanted = _model_of(config, step)
-        for stage in stages(step, lengths, cluster.given, seed):
+        for stage in stages(step, lengths, cluster, number, seed):
             place = seed_for(seed, step.name, len(done))
             done.append(simulate(stage, of_round, loads=wanted != loaded, seed=place))
             loaded = wanted

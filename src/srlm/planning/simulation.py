@@ -307,5 +307,5 @@ def _never_done(stage: Stage, replicas: Fleet) -> ConfigError:
     return ConfigError(
         f"{stage.name} with a failure every {replicas.mtbf:,.0f} seconds of a replica",
         f"a task takes up to {longest:,.0f} seconds and is lost with its replica, so it hardly ever ends",
-        "lower --assume task=..., so that tasks are shorter, or check mtbf_hours",
+        "lower engine.block, so that tasks are shorter, or check --assume mtbf_hours",
     )

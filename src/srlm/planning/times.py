@@ -72,7 +72,7 @@ def _time(cluster: Cluster, config: Config, step: Step, rates: Rates | None) -> 
 def _time_requests(cluster: Cluster, asked: Requests) -> tuple[float, float, str]:
     """Seconds, the share of replicas that work, and what holds them up."""
     cost, given = cluster.cost, cluster.given
-    under_way = min(asked.count, asked.block * (1 if asked.sequential else given.in_flight))
+    under_way = min(asked.count, asked.block * cluster.open_blocks(asked))
     working = min(cluster.replicas, under_way)
     rows = under_way * asked.samples / working
     reading = (asked.prefill + working * asked.head) * cost.token

@@ -14,6 +14,9 @@ from srlm.config import RayEngineSection
 from srlm.cores import usable_cores
 from srlm.errors import ConfigError, EngineError
 
+AHEAD = 2
+"""Blocks a replica that are asked for at a time: the one under way, and one that waits for its end."""
+
 _started = 0
 """Engines of this process that use a cluster which this process started."""
 
@@ -56,7 +59,7 @@ def reach(address: str) -> bool:
         if address == "local" or not _joined(quiet):
             ray.init("local", num_cpus=usable_cores(), include_dashboard=False, **quiet)
             _started = 1
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, ray.exceptions.RayError) as error:
         raise _unreachable(address or os.environ.get("RAY_ADDRESS", ""), error) from error
     return _started > 0
 
@@ -135,6 +138,13 @@ def _unreachable(address: str, error: Exception) -> EngineError:
             f"the Ray cluster {address}".strip(),
             f"it runs other versions than this process: {said}",
             "use one image, or one environment, for the cluster and for whoever runs srlm",
+        )
+    if "uthenticat" in said:
+        return EngineError(
+            f"the Ray cluster {address}".strip(),
+            "it asks for a token, and this process has none or another one",
+            "export RAY_AUTH_MODE=token with the cluster's token in RAY_AUTH_TOKEN, or in ~/.ray/auth_token "
+            "(`ray get-auth-token` on its head says it)",
         )
     return EngineError(
         f"engine.address={address or 'empty'}",

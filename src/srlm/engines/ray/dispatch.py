@@ -14,7 +14,7 @@ import statistics
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,7 @@ from ray.exceptions import (
     ObjectLostError,
     OutOfMemoryError,
     RayActorError,
+    RayError,
     WorkerCrashedError,
 )
 
@@ -33,13 +34,15 @@ from srlm.config import OpenAIEngineSection, RayEngineSection
 from srlm.engines.base import Request
 from srlm.engines.ray.cluster import Share, machines, no_room
 from srlm.engines.ray.replica import Answered, Replica, check
-from srlm.errors import EngineError, PoisonRequest, SrlmError
+from srlm.errors import ClusterLost, EngineError, PoisonRequest, SrlmError
 from srlm.models import Model
 
 TRIES = 2
 """Times that a block may end its worker before it is taken apart, and one more for a request alone."""
 LATE = 2.0
 """Times the usual duration after which an idle replica takes a copy of a block."""
+SILENCE = 30.0
+"""Seconds without a word of the cluster's head after which the cluster counts as lost."""
 DEATHS = (RayActorError, OutOfMemoryError, WorkerCrashedError, NodeDiedError)
 
 log = logging.getLogger("srlm")
@@ -111,10 +114,13 @@ class Replicas:
                 block.outcome.set_exception(error)
 
     async def _grow(self) -> None:
-        """Start replicas, and more when the cluster has grown; raises EngineError where not one can start."""
+        """Start replicas, and more when the cluster has grown.
+
+        Raises EngineError where not one can start, and when the cluster's head says nothing any more.
+        """
         started = time.monotonic()
         while True:
-            nodes = await asyncio.to_thread(machines)
+            nodes = await _asked(machines)
             wanted = self._share.replicas or max(1, self._share.room(nodes))
             while len(self._handles) < wanted:
                 await self._begin(self._serve(self._start(len(self._handles))))
@@ -221,10 +227,11 @@ class Replicas:
         return Answered(failure=failure)
 
     async def _end(self) -> None:
+        lost = isinstance(self._fatal, ClusterLost)
         self._fail(EngineError("an engine over Ray", "it was closed", "open it again to ask more"))
         for job in list(self._jobs):
             job.cancel()
-        for handle in self._handles:
+        for handle in [] if lost else self._handles:
             ray.kill(handle, no_restart=True)
 
 
@@ -263,6 +270,37 @@ def _broken(error: BaseException) -> EngineError:
 def _last_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__)[:400]
+
+
+async def _asked(head: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """What the cluster's head answers; raises EngineError when it does not.
+
+    In a thread that the end of this process does not wait for: Ray asks a head that is gone for a minute,
+    and then ends the process.
+    """
+    answer: Future[list[dict[str, Any]]] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(head())
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, name="srlm asks the head", daemon=True).start()
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(answer), SILENCE)
+    except (TimeoutError, RayError, ConnectionError, RuntimeError) as error:
+        raise _lost(error) from error
+
+
+def _lost(error: Exception) -> ClusterLost:
+    said = _last_line(error) if str(error) else f"its head has not answered for {SILENCE:g} s"
+    return ClusterLost(
+        "the Ray cluster",
+        f"it is gone: {said}",
+        "start it again, or give engine.address=ADDRESS of another one, and run the same command again: it "
+        "goes on after the last block",
+    )
 
 
 async def _wait_a_second(news: asyncio.Event) -> None:

@@ -20,8 +20,6 @@ from srlm.errors import PromptTooLong, Unanswerable
 from srlm.models import Model
 
 Outcome = list[Reply] | Unanswerable
-AHEAD = 2
-"""Blocks a replica that are asked for at a time: the one under way, and one that waits for its end."""
 
 
 class RayEngine:
@@ -43,7 +41,7 @@ class RayEngine:
     @property
     def capacity(self) -> int:
         """Requests that keep all replicas busy."""
-        return AHEAD * self._open().num * self._section.block
+        return cluster.AHEAD * self._open().num * self._section.block
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         for request in requests:
