@@ -4,7 +4,7 @@ import pytest
 
 from srlm.config import LocalEngineSection, RayEngineSection, VllmEngineSection
 from srlm.engines.ray.cluster import share_of
-from srlm.errors import ConfigError
+from srlm.errors import ConfigError, EngineError
 from srlm.recipes import load
 
 
@@ -32,3 +32,15 @@ def test_what_a_replica_takes_follows_from_the_machines():
     assert share_of(RayEngineSection(), gpus).room(gpus) == 16
     assert share_of(RayEngineSection(gpus=4), gpus).room(gpus) == 4
     assert share_of(RayEngineSection(engine=VllmEngineSection(tensor_parallel=8)), gpus).room(gpus) == 2
+
+
+def test_a_worker_that_would_write_otherwise_or_cannot_is_refused():
+    replica = pytest.importorskip("srlm.engines.ray.replica", reason="Ray is not installed")
+    here = replica.alike_versions()
+    assert {"srlm", "torch", "transformers"} <= set(here)
+    replica.check(replica.Place("10.0.0.7", here, needed=2**30, free=2**30))
+    replica.check(replica.Place("10.0.0.7", here | {"vllm": "0.1"}))  # which this process does not use
+    with pytest.raises(EngineError, match=r"the worker on 10.0.0.7(.|\n)*torch 1.0 there, "):
+        replica.check(replica.Place("10.0.0.7", here | {"torch": "1.0"}))
+    with pytest.raises(EngineError, match=r"a replica on 10.0.0.7(.|\n)*take 26.0 GiB, 8.0 GiB are free"):
+        replica.check(replica.Place("10.0.0.7", here, needed=26 * 2**30, free=8 * 2**30))

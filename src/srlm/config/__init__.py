@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from srlm.config.base import Device, Dtype, Names, Precision, Sampling, Section
 from srlm.config.engines import (
     MOST_ROWS,
+    AloneEngineSection,
     EngineSection,
     LocalEngineSection,
     OpenAIEngineSection,
@@ -205,6 +206,7 @@ __all__ = [
     "MOST_ROWS",
     "AccelerateLauncherSection",
     "Action",
+    "AloneEngineSection",
     "AlpacaEvalSuite",
     "AnsweredSuite",
     "AnswersSection",

@@ -6,6 +6,8 @@ Nothing is sent home: Ray's usage statistics are off unless the environment says
 import logging
 import math
 import os
+import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,8 @@ from srlm.config import RayEngineSection
 from srlm.cores import usable_cores
 from srlm.errors import ConfigError, EngineError
 
+PATIENCE = 10.0
+"""Seconds in which a cluster's head must take a connection."""
 AHEAD = 2
 """Blocks a replica that are asked for at a time: the one under way, and one that waits for its end."""
 
@@ -54,14 +58,22 @@ def reach(address: str) -> bool:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
         if address != "local" and (address or "RAY_ADDRESS" in os.environ):
+            _knock(address or os.environ["RAY_ADDRESS"])
             ray.init(address or None, **quiet)
             return False
         if address == "local" or not _joined(quiet):
             ray.init("local", num_cpus=usable_cores(), include_dashboard=False, **quiet)
             _started = 1
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError, ray.exceptions.RayError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise _unreachable(address or os.environ.get("RAY_ADDRESS", ""), error) from error
     return _started > 0
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT; Ray itself would try for a quarter of an hour."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
 
 
 def _joined(quiet: dict[str, Any]) -> bool:
@@ -79,6 +91,11 @@ def leave() -> None:
     _started -= 1
     if _started == 0:
         _ray().shutdown()
+
+
+def give_up() -> None:
+    """Forget a cluster that is gone: Ray would first tell it of an error that ends this process, and wait."""
+    sys.excepthook = sys.__excepthook__
 
 
 def machines() -> list[dict[str, Any]]:
@@ -133,13 +150,14 @@ def _ray() -> Any:
 
 def _unreachable(address: str, error: Exception) -> EngineError:
     said = " ".join(str(error).split())[:400]
-    if "ersion mismatch" in said:
+    whole = f"{error} {error.__cause__}"  # Ray's reason may stand in the error below
+    if "ersion mismatch" in whole:
         return EngineError(
             f"the Ray cluster {address}".strip(),
             f"it runs other versions than this process: {said}",
             "use one image, or one environment, for the cluster and for whoever runs srlm",
         )
-    if "uthenticat" in said:
+    if "uthenticat" in whole:
         return EngineError(
             f"the Ray cluster {address}".strip(),
             "it asks for a token, and this process has none or another one",

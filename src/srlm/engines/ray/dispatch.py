@@ -32,7 +32,7 @@ from ray.exceptions import (
 
 from srlm.config import OpenAIEngineSection, RayEngineSection
 from srlm.engines.base import Request
-from srlm.engines.ray.cluster import Share, machines, no_room
+from srlm.engines.ray.cluster import Share, give_up, machines, no_room
 from srlm.engines.ray.replica import Answered, Replica, check
 from srlm.errors import ClusterLost, EngineError, PoisonRequest, SrlmError
 from srlm.models import Model
@@ -294,6 +294,7 @@ async def _asked(head: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any
 
 
 def _lost(error: Exception) -> ClusterLost:
+    give_up()
     said = _last_line(error) if str(error) else f"its head has not answered for {SILENCE:g} s"
     return ClusterLost(
         "the Ray cluster",
