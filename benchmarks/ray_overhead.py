@@ -33,7 +33,7 @@ def requests() -> list[Request]:
 
 
 def over_ray(block: int) -> Engine:
-    section = RayEngineSection(engine=ScriptedEngineSection(), replicas=2, block=block)
+    section = RayEngineSection(engine=ScriptedEngineSection(), address="local", replicas=2, block=block)
     return make_engine(section, NOBODY)
 
 

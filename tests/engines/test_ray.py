@@ -261,5 +261,5 @@ def test_the_loop_over_a_cluster_writes_what_it_writes_alone(three, finished, tm
     def records(run: Path) -> dict[str, bytes]:
         return {str(path.relative_to(run)): path.read_bytes() for path in run.glob("M*/*s.jsonl")}
 
-    assert len(records(folder)) > 8
+    assert len(records(folder)) == 8  # prompts, responses, judgments and pairs of M2 and M3
     assert records(tmp_path / "run") == records(folder)

@@ -9,7 +9,8 @@ inside, and a run that was begun on one machine goes on over a cluster.
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
+from queue import SimpleQueue
 
 from srlm.config import RayEngineSection
 from srlm.engines.base import Reply, Request, empty_conversation
@@ -81,18 +82,27 @@ class RayEngine:
         """The outcome of every request; raises EngineError and what else is no single request's fault."""
         replicas, size = self._open(), self._section.block
         parts = [requests[start : start + size] for start in range(0, len(requests), size)]
-        asked = {replicas.answer(part): part for part in parts}
+        under_way: dict[Future[Answered], Sequence[Request]] = {}
+        done: SimpleQueue[Future[Answered]] = SimpleQueue()
+
+        def ask(part: Sequence[Request]) -> None:
+            future = replicas.answer(part)
+            under_way[future] = part
+            future.add_done_callback(done.put)
+
+        for part in parts:
+            ask(part)
         found: dict[Request, Outcome] = {}
-        while asked:
-            for future in wait(asked, return_when=FIRST_COMPLETED).done:
-                part = asked.pop(future)
-                outcomes = self._outcomes(part, future)
-                found |= outcomes
-                if rest := [request for request in part if request not in outcomes]:
-                    asked[replicas.answer(rest)] = rest
+        while under_way:
+            future = done.get()
+            part = under_way.pop(future)
+            outcomes = self._outcomes(part, future)
+            found |= outcomes
+            if rest := [request for request in part if request not in outcomes]:
+                ask(rest)
         return found
 
-    def _outcomes(self, part: Sequence[Request], future: "Future[Answered]") -> dict[Request, Outcome]:
+    def _outcomes(self, part: Sequence[Request], future: Future[Answered]) -> dict[Request, Outcome]:
         """What came of a block: of all its requests, or, where some are too long, of those alone."""
         answered = future.result()
         self._counts += answered.spent
