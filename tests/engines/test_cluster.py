@@ -3,7 +3,7 @@
 import pytest
 
 from srlm.config import LocalEngineSection, RayEngineSection, VllmEngineSection
-from srlm.engines.ray.cluster import share_of
+from srlm.engines.ray.cluster import reach, share_of
 from srlm.errors import ConfigError, EngineError
 from srlm.recipes import load
 
@@ -44,3 +44,9 @@ def test_a_worker_that_would_write_otherwise_or_cannot_is_refused():
         replica.check(replica.Place("10.0.0.7", here | {"torch": "1.0"}))
     with pytest.raises(EngineError, match=r"a replica on 10.0.0.7(.|\n)*take 26.0 GiB, 8.0 GiB are free"):
         replica.check(replica.Place("10.0.0.7", here, needed=26 * 2**30, free=8 * 2**30))
+
+
+def test_a_machine_that_reaches_no_cluster_is_told_to_join_it():
+    pytest.importorskip("ray", reason="Ray is not installed")
+    with pytest.raises(EngineError, match=r"ray start --num-cpus=0 --address=HOST:6379"):
+        reach("127.0.0.1:1")

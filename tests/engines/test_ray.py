@@ -1,5 +1,6 @@
 """An engine over a real Ray cluster: the same replies, whoever dies."""
 
+import gc
 import os
 import threading
 import time
@@ -122,6 +123,14 @@ def test_replicas_end_with_the_engine_and_come_again_when_asked(three):
         engine.close()
         assert not psutil.wait_procs(mine, timeout=20)[1]
         assert answered(engine, asked) == alone(asked)
+
+
+def test_closing_waits_for_what_it_ends(three, caplog):
+    with over(three, replicas=2) as engine:
+        answered(engine, requests(4))
+        engine.close()
+    gc.collect()
+    assert "was destroyed but it is pending" not in caplog.text
 
 
 def test_a_killed_worker_loses_nothing(engine):

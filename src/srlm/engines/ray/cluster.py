@@ -167,6 +167,7 @@ def _unreachable(address: str, error: Exception) -> EngineError:
     return EngineError(
         f"engine.address={address or 'empty'}",
         f"no Ray cluster can be reached there ({said or type(error).__name__})",
-        "check that the cluster runs (ray status) and that this machine reaches its port (6379, or 10001 for "
-        "ray://); without an address, and without RAY_ADDRESS, a cluster of this machine alone is started",
+        "check that the cluster runs (ray status), that this machine reaches its port (6379, or 10001 for "
+        "ray://) and, but for ray://, is one of its machines (ray start --num-cpus=0 --address=HOST:6379); "
+        "without an address, and without RAY_ADDRESS, a cluster of this machine alone is started",
     )

@@ -229,10 +229,13 @@ class Replicas:
     async def _end(self) -> None:
         lost = isinstance(self._fatal, ClusterLost)
         self._fail(EngineError("an engine over Ray", "it was closed", "open it again to ask more"))
-        for job in list(self._jobs):
+        jobs = list(self._jobs)
+        for job in jobs:
             job.cancel()
         for handle in [] if lost else self._handles:
             ray.kill(handle, no_restart=True)
+        if jobs:
+            await asyncio.wait(jobs, timeout=5)  # else the loop stops under them, and Python says so
 
 
 def _joined(parts: Sequence[Answered]) -> Answered:
