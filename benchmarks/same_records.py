@@ -49,7 +49,7 @@ def written(engine: EngineSection, model: Model, num_prompts: int) -> tuple[str,
     """(SHA-256 of the record files, records, records that are there twice, seconds)."""
     config = Config(
         engine=engine,
-        responses=ResponsesSection(samples=1, block=8, temperature=0, max_tokens=32),
+        responses=ResponsesSection(samples=2, block=8, temperature=0, max_tokens=32),
         judge=JudgeSection(samples=1, block=8, temperature=0, max_tokens=48, retries=0),
     )
     texts = [f"Name {number} things that one finds in a harbour." for number in range(2, num_prompts + 2)]

@@ -117,7 +117,7 @@ def record_ray(seconds: float = 0.05) -> dict:
         engine = make_engine(section, Model("M1", Path("nowhere"), "0" * 64))
         _wake(engine, replicas, seconds)
         began = time.perf_counter()
-        for _ in respond(ResponsesSection(samples=1, block=shape["block"]), engine, prompts):
+        for _ in respond(ResponsesSection(samples=2, block=shape["block"]), engine, prompts):
             pass
         taken = time.perf_counter() - began
         open_blocks = -(-engine.capacity // shape["block"])  # type: ignore[attr-defined]
@@ -135,7 +135,7 @@ def _wake(engine: Engine, replicas: int, seconds: float) -> None:
     taken = float("inf")
     while taken > 1.3 * 32 * seconds:
         began = time.perf_counter()
-        for _ in respond(ResponsesSection(samples=1, block=len(prompts)), engine, prompts):
+        for _ in respond(ResponsesSection(samples=2, block=len(prompts)), engine, prompts):
             pass
         taken = time.perf_counter() - began
 
