@@ -3,10 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from srlm.config import Config, EngineSection, RayEngineSection, VllmEngineSection
+from srlm.config import Config, RayEngineSection, VllmEngineSection
 from srlm.engines.ray.cluster import AHEAD
 from srlm.errors import ConfigError, ModelError
 from srlm.planning.hardware import GIB, GPU, GPUS, Assumptions
+from srlm.planning.machine import one_machine
 from srlm.planning.memory import Strategy, longest_request, replica_memory
 from srlm.planning.rates import Rates, ReplicaCost, measured_cost, replica_cost
 from srlm.planning.shapes import ModelShape
@@ -34,7 +35,7 @@ class Cluster:
     shape: ModelShape
     given: Assumptions
     cost: ReplicaCost
-    task: int = RayEngineSection().block
+    task: int
 
     def open_blocks(self, asked: Requests, replicas: int | None = None) -> int:
         """Blocks of records that a stage has open: as many as keep all replicas busy (stages/replies)."""
@@ -58,7 +59,7 @@ def lay_out(
 
     Raises ConfigError for numbers that cannot be, ModelError for a model that no replica holds.
     """
-    engine, task = _engine(config)
+    engine = one_machine(config).engine
     smallest = engine.tensor_parallel if isinstance(engine, VllmEngineSection) else 1
     _check_numbers(gpus, replicas, smallest)
     context = longest_request(config)
@@ -74,7 +75,7 @@ def lay_out(
     costs = {size: replica_cost(gpu, shape, given, size, rows=held[size], context=context) for size in fit}
     way: Strategy = strategy if gpus > 1 else "ddp"  # one rank divides nothing
     best = min(fit, key=lambda size: size * costs[size].written(held[size]))
-    return Cluster(gpus, gpu, replicas or gpus // best, best, way, shape, given, costs[best], task)
+    return Cluster(gpus, gpu, replicas or gpus // best, best, way, shape, given, costs[best], _task(config))
 
 
 def lay_out_measured(
@@ -83,14 +84,12 @@ def lay_out_measured(
     """So many machines like this one, a replica and a rank each."""
     _check_numbers(machines, None)
     cost = measured_cost(rates, given, 2 * shape.parameters / (given.disk_gb * 1e9))
-    return Cluster(machines, None, machines, 1, "ddp", shape, given, cost, _engine(config)[1])
+    return Cluster(machines, None, machines, 1, "ddp", shape, given, cost, _task(config))
 
 
-def _engine(config: Config) -> tuple[EngineSection, int]:
-    """The engine that writes, Ray or not, and how many requests a replica of it is handed at a time."""
-    if isinstance(config.engine, RayEngineSection):
-        return config.engine.engine, config.engine.block
-    return config.engine, RayEngineSection().block
+def _task(config: Config) -> int:
+    """Requests that a replica is handed at a time, by a recipe that is not for Ray as by default."""
+    return (config.engine if isinstance(config.engine, RayEngineSection) else RayEngineSection()).block
 
 
 def _check_numbers(gpus: int, replicas: int | None, smallest: int = 1) -> None:

@@ -110,7 +110,7 @@ def check(there: Place) -> None:
         raise EngineError(
             f"model folder {there.missing}",
             f"the worker's machine {there.node} has no such folder",
-            "put models and runs on a file system that all machines see under the same path (--out for runs, "
+            "put models and runs on a file system that all machines see under the same path (--runs, "
             "SRLM_CACHE for converted models)",
         )
     if there.needed > there.free:
