@@ -27,6 +27,10 @@ def test_what_a_replica_takes_follows_from_the_machines():
     assert share_of(RayEngineSection(), cores).cpus == 8
     assert share_of(RayEngineSection(), cores).room(cores) == 2
     assert share_of(RayEngineSection(replicas=8), cores).cpus == 2
+    login = [node(memory=2**30), *cores]  # with a machine that joined by --num-cpus=0
+    assert share_of(RayEngineSection(), login).cpus == 8
+    assert share_of(RayEngineSection(replicas=2), login).cpus == 8
+    assert share_of(RayEngineSection(replicas=2), login[:1]).cpus == 0.5
     gpus = [node(CPU=16, GPU=8), node(CPU=16, GPU=8)]
     assert (share_of(RayEngineSection(), gpus).cpus, share_of(RayEngineSection(), gpus).gpus) == (1, 1)
     assert share_of(RayEngineSection(), gpus).room(gpus) == 16

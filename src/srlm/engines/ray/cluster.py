@@ -113,9 +113,9 @@ def share_of(section: RayEngineSection, nodes: Sequence[dict[str, Any]]) -> Shar
         each = getattr(section.engine, "tensor_parallel", 1)
         gpus = float(each) if any(node["Resources"].get("GPU") for node in nodes) else 0.0
     if cpus is None:
-        cores = min((node["Resources"].get("CPU", 1.0) for node in nodes), default=1.0)
-        beside = math.ceil((wanted or len(nodes)) / max(len(nodes), 1))
-        cpus = 1.0 if gpus else max(cores / beside, 0.01)
+        cores = [n for node in nodes if (n := node["Resources"].get("CPU"))]  # a head may have none
+        beside = math.ceil((wanted or 1) / max(len(cores), 1))
+        cpus = 1.0 if gpus else max(min(cores, default=1.0) / beside, 0.01)
         cpus = float(int(cpus)) if cpus > 1 else cpus
     return Share(cpus, gpus, wanted)
 
