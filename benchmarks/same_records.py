@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from small_round import counted, write_round, written
+
 from srlm.config import (
     AloneEngineSection,
     Config,
@@ -24,14 +26,7 @@ from srlm.config import (
     ResponsesSection,
     ScriptedEngineSection,
 )
-from srlm.engines.opening import open_engine
-from srlm.judging.rubric import load_rubric
 from srlm.models import Model, resolve
-from srlm.records import Judgment, Prompt, Response
-from srlm.stages.judgments import judge
-from srlm.stages.responses import respond
-from srlm.store.blocks import Items
-from srlm.store.run import open_run
 
 NUM_PROMPTS = 24
 ENGINES: dict[str, tuple[AloneEngineSection, int]] = {
@@ -41,30 +36,20 @@ ENGINES: dict[str, tuple[AloneEngineSection, int]] = {
 """An engine, and how many times the prompts it gets."""
 
 
-class Prompts(Items[Prompt]):
-    digest = "prompts"
-
-
-def written(engine: EngineSection, model: Model, num_prompts: int) -> tuple[str, int, int, float]:
-    """(SHA-256 of the record files, records, records that are there twice, seconds)."""
+def measured(engine: EngineSection, model: Model, num_prompts: int) -> tuple[str, int, int, float]:
+    """(SHA-256 of the record files' digests, records, records that are there twice, seconds)."""
     config = Config(
         engine=engine,
         responses=ResponsesSection(samples=2, block=8, temperature=0, max_tokens=32),
         judge=JudgeSection(samples=1, block=8, temperature=0, max_tokens=48, retries=0),
     )
     texts = [f"Name {number} things that one finds in a harbour." for number in range(2, num_prompts + 2)]
-    prompts = Prompts([Prompt.of(text, (), number) for number, text in enumerate(texts)])
     with tempfile.TemporaryDirectory() as made:
         began = time.perf_counter()
-        with open_run(Path(made), config) as run, open_engine(engine, model) as opened:
-            responses = run.records("M2/responses", Response, respond, config.responses, opened, prompts)
-            rubric = load_rubric("additive")
-            run.records("M2/judgments", Judgment, judge, config.judge, opened, rubric, responses)
+        write_round(Path(made), config, model, texts)
         seconds = time.perf_counter() - began
-        files = sorted(Path(made, "M2").glob("*.jsonl"))
-        digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-        ids = [(path.stem, json.loads(line)["id"]) for path in files for line in path.open()]
-    return digest, len(ids), len(ids) - len(set(ids)), seconds
+        digest = hashlib.sha256(json.dumps(written(Path(made))).encode()).hexdigest()
+        return digest, *counted(Path(made)), seconds
 
 
 @contextmanager
@@ -90,7 +75,7 @@ def main() -> None:
         print(f"{name}\n{'':<22}{'SHA-256':<20}{'records':>8}{'twice':>7}{'seconds':>9}")
 
         def tell(way: str, section: EngineSection, times: int = times) -> None:
-            digest, records, twice, seconds = written(section, model, NUM_PROMPTS * times)
+            digest, records, twice, seconds = measured(section, model, NUM_PROMPTS * times)
             print(f"  {way:<20}{digest[:16]:<20}{records:>8,}{twice:>7}{seconds:>9.1f}", flush=True)
 
         tell("alone", inner)

@@ -95,7 +95,12 @@ def test_every_public_function_and_class_says_what_it_is():
 def test_nothing_is_unpickled_and_no_yaml_is_trusted():
     for path in MODULES:
         text = path.read_text("utf-8")
-        for word in ("import pickle", "torch.load(", "yaml.unsafe_load", "yaml.full_load", "shell=True"):
+        words = ["import pickle", "torch.load(", "yaml.unsafe_load", "yaml.full_load", "shell=True"]
+        if path.parts[-2:] == ("training", "checkpoints.py"):  # which holds back what torch would unpickle
+            assert text.count("torch.load(") == text.count("weights_only=True)") == 1
+            assert "pickle.load" not in text
+            words = words[2:]
+        for word in words:
             assert word not in text, f"{path.name}: {word}"
 
 

@@ -114,6 +114,33 @@ def test_a_cluster_answers_as_one_engine_does(engine):
     assert engine.capacity == 2 * 3 * 4
 
 
+def test_the_same_request_twice_in_a_call_is_answered_twice(engine):
+    asked = requests(3)
+    assert answered(engine, [*asked, asked[0]]) == alone([*asked, asked[0]])
+
+
+def test_after_a_failure_closing_is_quick_though_a_block_is_late(three):
+    with over(three, replicas=2) as engine:
+        answered(engine, requests(12))
+        replicas = engine._replicas
+        slow = replicas.answer(requests(1, "TIMES 400"))  # 8 s
+        time.sleep(0.5)
+        replicas._loop.call_soon_threadsafe(replicas._fail, EngineError("this", "failed", "mend it"))
+        time.sleep(3)  # an idle replica looks for late blocks once a second
+        assert isinstance(slow.exception(timeout=1), EngineError)
+        began = time.monotonic()
+    assert time.monotonic() - began < 10
+
+
+def test_when_no_machine_is_left_that_could_hold_a_replica_the_wait_has_an_end(three):
+    large = three.add_node(num_cpus=2)
+    with over(three, cpus=2, replicas=1, start_timeout_s=6) as engine:
+        assert answered(engine, requests(8)) == alone(requests(8))
+        three.remove_node(large, allow_graceful=False)
+        with pytest.raises(EngineError, match=r"could start one within 6 s: (.|\n)* has 1 cores"):
+            answered(engine, requests(8, "TIMES 100"))
+
+
 def test_replicas_end_with_the_engine_and_come_again_when_asked(three):
     asked, before = requests(4), {one.pid for one in replica_processes()}
     with over(three, replicas=1) as engine:

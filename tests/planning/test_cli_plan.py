@@ -1,4 +1,5 @@
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from click.testing import CliRunner
 
 from srlm.cli import main
 from srlm.planning.hardware import GPUS, Assumptions
+from srlm.recipes import load
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -72,6 +74,28 @@ def test_bad_input_has_three_parts(words, parts):
     assert found.exit_code == 2
     for part in ["Why:", "What to do:", *parts]:
         assert part in found.output
+
+
+def test_what_if_says_where_it_does_not_fit():
+    ddp = "launcher.kind=accelerate launcher.strategy=ddp"
+    found = plan("paper-70b", "--gpus", "64", "--gpu", "h100", "--what-if", ddp)
+    assert found.exit_code == 0, found.output
+    (row,) = [line for line in found.output.splitlines() if line.startswith(ddp)]
+    assert row.endswith("does not fit")
+    assert "+0.00" not in row
+    assert len(row) <= 104
+
+
+def test_no_command_of_the_page_divides_adapters():
+    text = (DOCS / "scale-out.md").read_text("utf-8").replace("\\\n", "")
+    commands = [
+        shlex.split(line, comments=True) for line in text.splitlines() if line.startswith("srlm run ")
+    ]
+    trained = [words for words in commands if any(word.startswith("launcher.") for word in words)]
+    assert len(trained) >= 3
+    for _, _, recipe, *words in trained:
+        config = load(recipe, words).config
+        assert config.launcher.strategy == "ddp" or not (config.sft.lora or config.dpo.lora), words
 
 
 def test_the_page_names_every_assumption_and_gpu():

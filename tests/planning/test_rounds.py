@@ -10,12 +10,13 @@ from srlm.planning.cluster import Wanted, plan_cluster
 from srlm.planning.hardware import GPUS, Assumptions
 from srlm.planning.layout import lay_out
 from srlm.planning.lengths import Lengths, lengths_of_run
+from srlm.planning.rates import Rates
 from srlm.planning.rounds import round_steps, simulate_round, stages
 from srlm.planning.shapes import KNOWN
 from srlm.planning.simulation import fleet, simulate
 from srlm.planning.steps import Requests, Step, plan_steps
 from srlm.planning.times import StepTime, time_steps
-from srlm.recipes import load
+from srlm.recipes import load, override
 from srlm.seeds import load_seed
 
 PAPER = load("paper-70b", ["prompts.count=256"]).config
@@ -103,14 +104,14 @@ def test_what_if_rows_follow_what_dominates():
     steps = plan_steps(PAPER, load_seed(PAPER.data))
     cluster = lay_out(PAPER, KNOWN["llama-2-70b"], 64, GPUS["h100"], Assumptions())
 
-    def hours(config):
+    def outcome(config):
         planned = plan_steps(config, load_seed(config.data))
-        return sum(one.seconds for one in time_steps(cluster, config, planned)) / 3600
+        return sum(one.seconds for one in time_steps(cluster, config, planned)) / 3600, ""
 
     times = time_steps(cluster, PAPER, steps)
-    found = alternatives(PAPER, times, hours, ["judge.samples=7 responses.samples=2"])
-    by_words = {one.overrides: one.hours for one in found}
-    assert found[0].overrides == ("judge.samples=7", "responses.samples=2")
+    found = alternatives(PAPER, times, outcome, ["judge.samples=7 responses.samples=2"])
+    by_words = {one.words: one.hours for one in found}
+    assert found[0].words == ("judge.samples=7", "responses.samples=2")
     assert by_words["judge.samples=5",] > 0 > by_words["judge.scoring=expected", "judge.justify=false"]
     assert by_words["iterations=4",] == pytest.approx(
         sum(one.seconds for one in times if one.step.name.startswith("M3/")) / 3600, rel=0.05
@@ -118,10 +119,82 @@ def test_what_if_rows_follow_what_dominates():
     assert dominating(times) == "dpo"
     assert by_words["dpo.batch_size=64",] < 0
     slow_prompts = [StepTime(Step("M2/prompts", 1), 10.0, 1.0, ""), StepTime(Step("M2/dpo", 1), 9.0, 1.0, "")]
-    rows = alternatives(PAPER, slow_prompts, hours)
-    assert ("prompts.block=256",) in [one.overrides for one in rows]
+    rows = alternatives(PAPER, slow_prompts, outcome)
+    assert ("prompts.block=256",) in [one.words for one in rows]
     with pytest.raises(ConfigError, match="changes nothing"):
-        alternatives(PAPER, times, hours, ["judge.samples=3"])
+        alternatives(PAPER, times, outcome, ["judge.samples=3"])
+
+
+WITHOUT = load("paper-70b", ["evaluation.suites=[]"]).config
+DDP = "launcher.kind=accelerate launcher.strategy=ddp"
+CLUSTER_KEYS = ["engine.kind=ray engine.replicas=2", "engine.kind=ray engine.block=64", DDP]
+
+
+@pytest.mark.parametrize("wanted", [Wanted(64, "h100"), Wanted(64, "h100", replicas=4, strategy="fsdp")])
+def test_what_if_is_the_difference_of_two_plans(wanted):
+    """Keys that decide how the cluster is laid out change it, as they do in a plan of their own."""
+    words = [*CLUSTER_KEYS, "responses.max_tokens=1024"]
+    found = plan_cluster(WITHOUT, wanted, words)
+    for word, told in zip(words, found.alternatives, strict=False):
+        there = replace(
+            wanted,
+            replicas=None if "replicas" in word else wanted.replicas,
+            strategy=None if "strategy" in word else wanted.strategy,
+        )
+        other = plan_cluster(override(WITHOUT, word.split()), there)
+        assert told.words == tuple(word.split())
+        assert told.hours == pytest.approx(other.hours - found.hours)
+        assert told.mends == other.mends
+        assert abs(told.hours) > 0.1
+    assert [bool(one.mends) for one in found.alternatives] == [
+        one.words == tuple(DDP.split()) for one in found.alternatives
+    ]
+    unfit = next(one for one in found.alternatives if one.mends)
+    assert " ".join(unfit.words) == DDP
+
+
+@pytest.mark.parametrize(
+    ("what_if", "part"),
+    [
+        ("engine.kind=ray engine.replicas=100", "100 replicas"),
+        ("engine.kind=vllm engine.tensor_parallel=128", "tensor_parallel=128"),
+        ("sft.lora.rank=8", "with adapters"),
+    ],
+)
+def test_what_cannot_be_laid_out_is_refused(what_if, part):
+    with pytest.raises(ConfigError, match=part):
+        plan_cluster(WITHOUT, Wanted(64, "h100", strategy="fsdp"), [what_if])
+
+
+def test_a_suggestion_that_cannot_be_is_left_out():
+    """Twice the samples would, say, need a replica that no GPU holds."""
+    times = [StepTime(Step("M2/dpo", 1), 10.0, 1.0, "")]
+
+    def outcome(config):
+        if config.responses.samples > PAPER.responses.samples:
+            raise ConfigError("it", "cannot be", "leave it")
+        return float(config.iterations), ""
+
+    rows = [one.words for one in alternatives(PAPER, times, outcome)]
+    assert rows == [("iterations=4",)]
+
+
+def test_machines_like_this_one_are_measured_once(tiny, monkeypatch):
+    """And with the recipe's own model and engine, so a what-if of another one says nothing."""
+    asked = []
+
+    def rates(*_):
+        asked.append(1)
+        return Rates(100, 10, 50)
+
+    monkeypatch.setattr("srlm.planning.cluster.calibrate", rates)
+    config = load("smollm2", [f"model.name={tiny.path}"]).config
+    found = plan_cluster(config, Wanted(4), ["responses.max_tokens=64"])
+    assert len(asked) == 1
+    assert found.alternatives[0].hours < 0
+    for words in ("model.name=elsewhere", "engine.kind=scripted"):
+        with pytest.raises(ConfigError, match="own model and the engine local"):
+            plan_cluster(config, Wanted(4), [words])
 
 
 def test_a_plan_holds_together():

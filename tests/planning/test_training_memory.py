@@ -8,7 +8,9 @@ from srlm.config import LoraSection
 from srlm.planning.hardware import GIB, GPUS, Assumptions
 from srlm.planning.memory import disk_bytes, generation_gib, replica_memory, training_memory
 from srlm.planning.shapes import KNOWN
+from srlm.planning.steps import plan_steps
 from srlm.recipes import load
+from srlm.seeds import load_seed
 
 SMALL, LARGE = KNOWN["smollm2-135m"], KNOWN["llama-2-70b"]
 SFT = load("paper-70b").config.sft
@@ -39,15 +41,37 @@ def test_seventy_billion_weights_over_sixty_four_ranks(strategy):
     """16 bytes a weight: 68,976,648,192 x 16 / 64 = 17,244,162,048 bytes = 16.06 GiB of the three.
 
     Recomputed activations of 4,096 tokens: inputs in float32, 80 x 8,192 x 4 x 4,096 = 10.0 GiB, one layer of
-    150 x 8,192 x 4,096 = 4.69 GiB, and 4,096 x 32,000 logits of 12 bytes, 1.46 GiB. Two gathered blocks of
-    862 million bfloat16 weights: 3.21 GiB.
+    150 x 8,192 x 4,096 = 4.69 GiB, and 4,096 x 32,000 logits of 12 bytes, 1.46 GiB. FSDP holds 524,296,192
+    weights outside of the blocks and their gradients in float32, 3.91 GiB, and of blocks of 855,654,400 two
+    in bfloat16, gradients of one in it and of one in float32: 10 bytes, 7.97 GiB. ZeRO-3 gathers two blocks
+    of 862 million: 3.21 GiB.
     """
     found = training_memory(LARGE, SFT, strategy, 64)
     assert found.weights + found.gradients + found.optimizer == 68_976_648_192 * 16 / 64
     layers = 80 * 8192 * 4 * 4096 + 150 * 8192 * 4096
     assert found.activations == layers + 12 * 4096 * 32_000
-    assert found.buffers == pytest.approx(2 * 2 * 68_976_648_192 / 80)
-    assert found.total / GIB == pytest.approx(36.0, abs=0.1)
+    whole = {"fsdp": 8 * 524_296_192 + 10 * 855_654_400, "deepspeed": 2 * 2 * 68_976_648_192 / 80}
+    assert found.buffers == pytest.approx(whole[strategy])
+    assert found.total / GIB == pytest.approx({"fsdp": 44.7, "deepspeed": 36.0}[strategy], abs=0.1)
+
+
+def test_what_fsdp_holds_whole_outside_of_the_blocks():
+    """Llama 3 8B: 128,256 x 4,096 twice in float32 is 3.91 GiB, and as much of gradients, on any rank.
+
+    Blocks of 218,112,000: 10 bytes, 2.03 GiB, or where products are in float32 too, 16 bytes, 3.25 GiB.
+    """
+    shape = KNOWN["llama-3-8b"]
+    assert shape.root == 2 * 128_256 * 4096 + 4096
+    assert KNOWN["smollm2-135m"].root == 49_152 * 576 + 576  # the head is the embeddings' table
+    root = 2 * 4 * shape.root
+    assert root / GIB == pytest.approx(2 * 3.91, abs=0.01)
+    assert training_memory(shape, SFT, "fsdp", 8).buffers == root + 10 * 218_112_000
+    exact = SFT.model_copy(update={"precision": "float32"})
+    assert training_memory(shape, exact, "fsdp", 8).buffers == root + 16 * 218_112_000
+    few = SFT.model_copy(update={"micro_tokens": 64})
+    found = training_memory(SMALL, few, "fsdp", 8)
+    block = (SMALL.parameters - SMALL.root) / 30
+    assert found.buffers + found.activations == pytest.approx(16 * SMALL.root + 4 * block)
 
 
 def test_strategies_divide_differently():
@@ -100,6 +124,16 @@ def test_disk_keeps_models_checkpoints_and_records():
         "checkpoints": 2 * 3 * 4 * SMALL.parameters,
         "records": 0,
     }
+
+
+def test_disk_keeps_the_sft_baseline_that_ranks_alone_want(tmp_path):
+    """Answers without scores are scored by a baseline, which is a fourth model, whatever is evaluated."""
+    answers = '"answers": [{"text": "Yes.", "rank": 0}, {"text": "No.", "rank": 1}]'
+    (tmp_path / "ranked.jsonl").write_text(f'{{"prompt": "Is it?", "split": "train", {answers}}}')
+    config = load("smollm2", [f"data.ranked=builtin,{tmp_path}/ranked.jsonl"]).config
+    assert not config.evaluation.sft_baseline
+    found = disk_bytes(SMALL, config, plan_steps(config, load_seed(config.data)))
+    assert found["models"] == 4 * 4 * SMALL.parameters
 
 
 @given(

@@ -25,7 +25,7 @@ from srlm.config import (
     RayLauncherSection,
     SftSection,
 )
-from srlm.errors import TrainingError
+from srlm.errors import ConfigError, TrainingError
 from srlm.training.batches import passes_of, share_out
 from srlm.training.checkpoints import checkpoint_to_resume
 from srlm.training.launch import train_dpo, train_sft
@@ -337,6 +337,20 @@ def test_what_a_ray_worker_refuses_reaches_the_parent(tiny, tmp_path):
     launcher = RayLauncherSection(workers=2, cpus=0.5)
     with pytest.raises(TrainingError, match="max_length=16"):
         train_sft(section, tiny, EXAMPLES, [], folder=tmp_path, target=tmp_path / "model", launcher=launcher)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_cluster")
+def test_workers_for_which_a_cluster_has_no_room_are_an_error_with_what_it_has(tiny, tmp_path):
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        launcher = RayLauncherSection(address=cluster.address, workers=2, start_timeout_s=8)
+        with pytest.raises(ConfigError, match=r"workers=2(.|\n)*of 1 cores and 0 GPUs, had no room"):
+            train_sft(SFT, tiny, EXAMPLES, [], folder=tmp_path, target=tmp_path / "model", launcher=launcher)
+    finally:
+        cluster.shutdown()
 
 
 def test_shares_are_balanced_and_hold_everything_once():

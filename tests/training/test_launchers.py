@@ -147,8 +147,12 @@ def test_sharded_adapters_are_refused(monkeypatch):
 def test_ray_is_refused_where_it_cannot_be_or_would_wait_for_ever(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray_train, "NEEDED", ())
-    with pytest.raises(ConfigError, match="would wait for ever"):
+    with pytest.raises(ConfigError, match=r"on this machine alone(.|\n)*it has \d+ cores"):
         check_launcher(RayLauncherSection(workers=10_000), CPU)
+    monkeypatch.setattr(ray_train, "_gpus", lambda: 1)
+    check_launcher(RayLauncherSection(gpus=1), SftSection())
+    with pytest.raises(ConfigError, match="it has 1 GPUs"):
+        check_launcher(RayLauncherSection(workers=2, cpus=0.5, gpus=1), SftSection())
     check_launcher(RayLauncherSection(workers=10_000, address="ray://somewhere:10001"), CPU)
     with pytest.raises(ConfigError, match="stand idle"):
         check_launcher(RayLauncherSection(gpus=1), CPU)

@@ -158,15 +158,6 @@ def test_dropout_happens_in_training_alone(tiny, tmp_path):
     assert start[0] == start[1]
 
 
-def test_a_torn_half_checkpoint_is_not_resumed(tmp_path):
-    (tmp_path / "checkpoint-2").mkdir()
-    (tmp_path / "checkpoint-2/trainer_state.json").write_text("{}")
-    (tmp_path / ".partial/checkpoint-4").mkdir(parents=True)
-    (tmp_path / ".partial/checkpoint-4/trainer_state.json").write_text("{}")
-    assert checkpoint_to_resume(tmp_path).name == "checkpoint-2"
-    assert checkpoint_to_resume(tmp_path / "nowhere") is None
-
-
 def test_data_that_is_all_too_long_is_refused_across_the_process(tiny, tmp_path):
     section = SFT.model_copy(update={"max_length": 16})
     with pytest.raises(TrainingError, match="max_length=16"):

@@ -31,7 +31,7 @@ SCALES = (1, 4, 16, 64, 256, 1024)
 @click.option(
     "--strategy",
     type=click.Choice(["fsdp", "deepspeed", "ddp"]),
-    help="How a training is divided over the GPUs; by default launcher.strategy, or fsdp.",
+    help="How a training is divided over the GPUs; by default launcher.strategy, or fsdp, with adapters ddp.",
 )
 @click.option("--parameters", metavar="SIZE", help="Weights of a model that is not here: 70e9, 70B.")
 @click.option("--assume", multiple=True, metavar="KEY=VALUE", help="See docs/scale-out.md; may be repeated.")
@@ -227,7 +227,8 @@ def _tell_what_ifs(found: "ClusterPlan") -> None:
     for one in found.alternatives:
         share = one.hours / found.hours if found.hours else 0.0
         spent = found.cluster.gpus * one.hours
-        click.echo(f"{' '.join(one.overrides):<56}{one.hours:>+11,.2f}{spent:>+13,.1f}{share:>+9.0%}")
+        row = f"{' '.join(one.words):<56}{one.hours:>+11,.2f}{spent:>+13,.1f}{share:>+9.0%}"
+        click.echo(row + ("   does not fit" if one.mends else ""))
     click.echo()
 
 

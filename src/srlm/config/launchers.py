@@ -53,6 +53,9 @@ class RayLauncherSection(Section):
     max_failures: int = Field(
         0, ge=0, description="times that Ray starts the workers anew, from the last checkpoint, when one dies"
     )
+    start_timeout_s: float = Field(
+        600, gt=0, description="seconds to wait for room for the workers, as for machines that a cluster adds"
+    )
 
 
 LauncherSection = (

@@ -116,6 +116,8 @@ class VllmProcess:
 
     def close(self) -> None:
         """End the process and give its memory back; more than once does no harm."""
+        if self._engine is None:
+            return
         self._engine.engine_core.shutdown()
         self._engine = None
         self._log.close()

@@ -5,34 +5,36 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from srlm.config import Config
-from srlm.errors import ConfigError
+from srlm.errors import ConfigError, ModelError
 from srlm.planning.times import StepTime
 from srlm.recipes import override
 
 WORTH_TELLING = 0.01
 """Share of the run that a suggestion must change."""
 
-Hours = Callable[[Config], float]
-"""The wall time of a whole run by its config."""
+Outcome = Callable[[Config], tuple[float, str]]
+"""By a config the hours of its whole run, and what would make its trainings fit, empty where they do."""
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """Overrides, and the hours by which they change the run."""
+    """Overrides, the hours by which they change the run, and what would make it fit, empty where it does."""
 
-    overrides: tuple[str, ...]
+    words: tuple[str, ...]
     hours: float
+    mends: str = ""
 
 
 def alternatives(
-    config: Config, times: Sequence[StepTime], hours: Hours, own: Sequence[str] = ()
+    config: Config, times: Sequence[StepTime], outcome: Outcome, own: Sequence[str] = ()
 ) -> list[Alternative]:
     """The user's own overrides, then those that what dominates suggests, with the change of wall time.
 
-    Each of `own` is one override or several with spaces between. Raises ConfigError for one that is none.
+    Each of `own` is one override or several with spaces between. Raises ConfigError for one that is none,
+    ConfigError or ModelError for one that cannot be on this cluster; a suggestion that cannot is left out.
     """
-    before = hours(config)
-    found = []
+    before, _ = outcome(config)
+    found: list[Alternative] = []
     for text in own:
         words = tuple(text.split())
         changed = override(config, words)
@@ -40,11 +42,16 @@ def alternatives(
             raise ConfigError(
                 f"--what-if {text!r}", "it changes nothing in this recipe", "give another value"
             )
-        found.append(Alternative(words, hours(changed) - before))
+        hours, mends = outcome(changed)
+        found.append(Alternative(words, hours - before, mends))
     for words in [*_always(config), *_for(dominating(times), config)]:
-        gain = hours(override(config, words)) - before
-        if abs(gain) > WORTH_TELLING * before and words not in [one.overrides for one in found]:
-            found.append(Alternative(words, gain))
+        try:
+            hours, mends = outcome(override(config, words))
+        except (ConfigError, ModelError):
+            continue
+        gain = hours - before
+        if abs(gain) > WORTH_TELLING * before and words not in [one.words for one in found]:
+            found.append(Alternative(words, gain, mends))
     return found
 
 

@@ -1,7 +1,7 @@
 """The plan of a recipe on a cluster: time, memory, disk, the bottleneck, what other settings would cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from srlm.config import Config
 from srlm.errors import ConfigError
@@ -31,7 +31,8 @@ from srlm.seeds import load_seed
 class Wanted:
     """The cluster that is asked for. `gpu` None: machines like this one; `parameters`: of the model.
 
-    `replicas` and `strategy` None: as the recipe's `engine` and `launcher` say, or else the best and fsdp.
+    `replicas` and `strategy` None: as the recipe's `engine` and `launcher` say, or else the best, and fsdp
+    or, with adapters, ddp.
     """
 
     gpus: int
@@ -73,15 +74,17 @@ class ClusterPlan:
 
 def plan_cluster(config: Config, wanted: Wanted, what_ifs: Sequence[str] = ()) -> ClusterPlan:
     """The plan of a recipe on the cluster that is asked for; raises ConfigError, ModelError."""
-    cluster, rates = _laid_out(config, wanted)
+    rates = None if wanted.gpu else _measured(config, wanted)
+    cluster = _laid_out(config, wanted, rates)
+    found = _times(cluster, config, rates)
 
-    def times(of: Config) -> list[StepTime]:
-        return time_steps(cluster, of, plan_steps(of, load_seed(of.data)), rates)
+    def outcome(of: Config) -> tuple[float, str]:
+        if rates:
+            _check_measured(of, wanted, config.model.name)
+        there = _laid_out(of, _without_what_differs(wanted, config, of), rates)
+        hours = sum(one.seconds for one in _times(there, of, rates)) / 3600
+        return hours, what_would_fit(there, [of.sft, of.dpo])
 
-    def hours(of: Config) -> float:
-        return sum(one.seconds for one in times(of)) / 3600
-
-    found = times(config)
     shape, gpu = cluster.shape, cluster.gpu
     sections = {"sft": config.sft, "dpo": config.dpo} if gpu else {}
     context = longest_request(config)
@@ -95,25 +98,74 @@ def plan_cluster(config: Config, wanted: Wanted, what_ifs: Sequence[str] = ()) -
         replica_memory(shape, gpu, wanted.given, cluster.tensor_parallel, context) if gpu else None,
         disk_bytes(shape, config, [one.step for one in found]),
         what_would_fit(cluster, [config.sft, config.dpo]),
-        alternatives(config, found, hours, what_ifs),
+        alternatives(config, found, outcome, what_ifs),
     )
 
 
-def _laid_out(config: Config, wanted: Wanted) -> tuple[Cluster, Rates | None]:
-    """The cluster, and the rates of this machine where it is made of machines like it."""
-    if wanted.gpu:
-        gpu, shape = find_gpu(wanted.gpu), shape_of(config.model.name, wanted.parameters)
-        engine, launcher = config.engine, config.launcher
-        replicas = wanted.replicas or getattr(engine, "replicas", None)
-        way: Strategy = wanted.strategy or (launcher.strategy if hasattr(launcher, "strategy") else "fsdp")
-        return lay_out(config, shape, wanted.gpus, gpu, wanted.given, replicas=replicas, strategy=way), None
-    one = one_machine(config)
-    if wanted.parameters or wanted.replicas or one.engine.kind != "local":
+def _times(cluster: Cluster, config: Config, rates: Rates | None) -> list[StepTime]:
+    return time_steps(cluster, config, plan_steps(config, load_seed(config.data)), rates)
+
+
+def _laid_out(config: Config, wanted: Wanted, rates: Rates | None) -> Cluster:
+    """The cluster for a recipe; `rates` of this machine where it is made of machines like it."""
+    if rates:
+        shape = shape_of_folder(resolve(config.model).path)
+        return lay_out_measured(config, shape, wanted.gpus, rates, wanted.given)
+    shape = shape_of(config.model.name, wanted.parameters)
+    way = wanted.strategy or _strategy(config)
+    if way != "ddp" and wanted.gpus > 1 and _adapted(config):
+        raise ConfigError(
+            f"strategy {way} with adapters (sft.lora, dpo.lora)",
+            "launchers refuse it: no process would hold the whole weights that they are merged into",
+            "take ddp, or train all weights: sft.lora=null dpo.lora=null",
+        )
+    replicas: int | None = wanted.replicas or getattr(config.engine, "replicas", None)
+    return lay_out(
+        config,
+        shape,
+        wanted.gpus,
+        find_gpu(wanted.gpu or ""),
+        wanted.given,
+        replicas=replicas,
+        strategy=way,
+    )
+
+
+def _strategy(config: Config) -> Strategy:
+    """What the launcher says, or else fsdp where it can be."""
+    way: Strategy = getattr(config.launcher, "strategy", "ddp" if _adapted(config) else "fsdp")
+    return way
+
+
+def _adapted(config: Config) -> bool:
+    return bool(config.sft.lora or config.dpo.lora)
+
+
+def _without_what_differs(wanted: Wanted, config: Config, other: Config) -> Wanted:
+    """What is asked for, without what another recipe says otherwise: an alternative changes something."""
+
+    def same(section: str, key: str) -> bool:
+        return getattr(getattr(other, section), key, None) == getattr(getattr(config, section), key, None)
+
+    return replace(
+        wanted,
+        strategy=wanted.strategy if same("launcher", "strategy") else None,
+        replicas=wanted.replicas if same("engine", "replicas") else None,
+    )
+
+
+def _measured(config: Config, wanted: Wanted) -> Rates:
+    """The rates of this machine; raises ConfigError where they would say nothing of what is asked for."""
+    _check_measured(config, wanted, config.model.name)
+    return calibrate(one_machine(config), resolve(config.model))
+
+
+def _check_measured(config: Config, wanted: Wanted, model: str) -> None:
+    """Raise ConfigError where rates of a model and the engine local say nothing of a recipe."""
+    engine = one_machine(config).engine
+    if wanted.parameters or wanted.replicas or engine.kind != "local" or config.model.name != model:
         raise ConfigError(
             f"--gpus {wanted.gpus} without --gpu",
             "machines like this one are measured with the recipe's own model and the engine local",
             "name the kind of GPU, as in --gpu h100, or leave --parameters and --replicas out",
         )
-    model = resolve(config.model)
-    rates = calibrate(one, model)
-    return lay_out_measured(config, shape_of_folder(model.path), wanted.gpus, rates, wanted.given), rates

@@ -13,8 +13,10 @@ LEAN = {"gradient_checkpointing": True, "micro_tokens": 1024}
 
 
 def what_would_fit(cluster: Cluster, sections: Sequence[TrainingSection]) -> str:
-    """What would make the trainings fit a rank's memory, in words; empty where they do."""
+    """What would make the trainings fit a rank's memory, in words; empty where they do.
 
+    Adapters are never to be divided over the ranks, which launchers refuse.
+    """
     strategy, gpus = cluster.strategy, cluster.gpus
     room = cluster.given.memory * cluster.gpu.memory * GIB if cluster.gpu else math.inf
 
@@ -23,8 +25,9 @@ def what_would_fit(cluster: Cluster, sections: Sequence[TrainingSection]) -> str
 
     if fit(sections, strategy, gpus):
         return ""
-    divided: Strategy = "fsdp" if strategy == "ddp" else strategy
-    if strategy == "ddp" and gpus > 1 and fit(sections, divided, gpus):
+    adapted = any(section.lora for section in sections)
+    divided: Strategy = "ddp" if adapted else "fsdp" if strategy == "ddp" else strategy
+    if divided != strategy and gpus > 1 and fit(sections, divided, gpus):
         return "--strategy fsdp, which divides weights, gradients and moments over the ranks"
     lean = [section.model_copy(update=LEAN) for section in sections]
     keys = "gradient_checkpointing=true and micro_tokens=1024 of sft and dpo"

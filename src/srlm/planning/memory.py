@@ -58,21 +58,39 @@ def training_memory(
 
     `ddp` copies all on every rank, and holds gradients twice, for its buckets. `fsdp` and `deepspeed`
     (ZeRO-3) divide weights, gradients and moments: 16 bytes a weight over the ranks in float32, both ways.
-    The former keeps 4 + 4 + 8, the latter 2 + 2 and, with the optimizer's own float32 weights, 12.
+    The former keeps 4 + 4 + 8, the latter 2 + 2 and, with the optimizer's own float32 weights, 12. Beside its
+    share a rank of `fsdp` holds embeddings, last norm and head whole, and their gradients; of the blocks the
+    one that runs, the next one, the gradients of the former, and those of the one before as they are summed.
     """
     width = 4 if section.weights == "float32" else 2
     trained = shape.adapters(section.lora) if section.lora else shape.parameters
     weights, gradients, moments = width * shape.parameters, width * trained, 2 * width * trained
     activations = _activations(shape, section)
     if strategy in {"fsdp", "deepspeed"}:
-        if strategy == "deepspeed" and width == 4:
-            weights, gradients, moments = 2 * shape.parameters, 2 * trained, 12 * trained
-        gathered = 2 * 2 * max(shape.parameters / shape.layers, shape.vocabulary * shape.hidden)
-        return TrainingMemory(weights / ranks, gradients / ranks, moments / ranks, activations, gathered)
+        if strategy == "deepspeed":
+            if width == 4:
+                weights, gradients, moments = 2 * shape.parameters, 2 * trained, 12 * trained
+            whole = 2 * 2 * max(shape.parameters / shape.layers, shape.vocabulary * shape.hidden)
+        else:
+            gathered, summed = sharded_widths(section)
+            block = (shape.parameters - shape.root) / shape.layers
+            whole = 2 * width * shape.root + (3 * gathered + summed) * block
+            if shape.tied:  # two gradients of one table, and their sum, once the activations are gone
+                whole = max(whole, 4 * width * shape.root + summed * block - activations)
+        return TrainingMemory(weights / ranks, gradients / ranks, moments / ranks, activations, whole)
     cast = 2 * trained  # autocast keeps a bfloat16 copy of every weight that is trained
     saved = weights if strategy == "single" else 0  # a process on a CPU copies its weights to write them
     buckets = gradients if strategy == "ddp" and ranks > 1 else 0
     return TrainingMemory(weights, gradients, moments, activations, cast + saved + buckets)
+
+
+def sharded_widths(section: TrainingSection) -> tuple[int, int]:
+    """Bytes of a block's weight as FSDP gathers it, and of its gradient as it is summed (training/sharding).
+
+    What stands outside of the blocks is gathered and summed as it is kept.
+    """
+    kept = 4 if section.weights == "float32" else 2
+    return (kept, kept) if section.precision == "float32" else (2, 4)
 
 
 def _activations(shape: ModelShape, section: TrainingSection) -> float:
@@ -131,10 +149,11 @@ def model_bytes(shape: ModelShape, config: Config) -> int:
 
 
 def disk_bytes(shape: ModelShape, config: Config, steps: list[Step]) -> dict[str, float]:
-    """What a run keeps, by kind: models of all iterations, two checkpoints of a training, records."""
+    """What a run keeps, by kind: models of all iterations and the SFT baseline, two checkpoints, records."""
     width = 4 if config.sft.weights == "float32" else 2
     saved = shape.adapters(config.sft.lora) if config.sft.lora else shape.parameters
-    models = config.iterations + config.evaluation.sft_baseline
+    baseline = config.evaluation.sft_baseline or any(step.name == "SFT/sft" for step in steps)
+    models = config.iterations + baseline
     return {
         "models": float(models * model_bytes(shape, config)),
         "checkpoints": float(2 * 3 * width * saved),

@@ -13,7 +13,10 @@ from srlm.models import model_folder, num_parameters
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What sizes follow from. `parameters`: weights in all; `origin`: where the shape comes from."""
+    """What sizes follow from. `parameters`: weights in all; `origin`: where the shape comes from.
+
+    `tied`: the head is the embeddings' table.
+    """
 
     parameters: int
     layers: int
@@ -24,6 +27,13 @@ class ModelShape:
     intermediate: int
     vocabulary: int
     origin: str
+    tied: bool = False
+
+    @property
+    def root(self) -> int:
+        """Weights outside of the blocks: embeddings, last norm and head."""
+        tables = 1 if self.tied else 2
+        return min(self.parameters, tables * self.vocabulary * self.hidden + self.hidden)
 
     @property
     def cached(self) -> int:
@@ -43,7 +53,7 @@ def _llama(origin: str, *sizes: int, tied: bool = False) -> ModelShape:
     width = hidden // heads
     block = 2 * hidden * heads * width + 2 * hidden * kv_heads * width + 3 * hidden * intermediate
     weights = layers * (block + 2 * hidden) + hidden + (1 if tied else 2) * vocabulary * hidden
-    return ModelShape(weights, layers, hidden, heads, kv_heads, width, intermediate, vocabulary, origin)
+    return ModelShape(weights, layers, hidden, heads, kv_heads, width, intermediate, vocabulary, origin, tied)
 
 
 KNOWN = {
@@ -78,6 +88,7 @@ def shape_of_folder(folder: Path) -> ModelShape:
         text.get("intermediate_size") or 4 * text["hidden_size"],
         text["vocab_size"],
         str(folder),
+        bool(text.get("tie_word_embeddings")),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from srlm.config import Config, TrainingSection
 from srlm.planning.layout import Cluster
+from srlm.planning.memory import sharded_widths
 from srlm.planning.rates import Rates
 from srlm.planning.steps import Requests, Step
 
@@ -40,8 +41,10 @@ def training_cost(cluster: Cluster, section: TrainingSection, rates: Rates | Non
     """What a rank's work and the network take.
 
     A token takes six FLOPs a weight (four where the weights themselves are not trained), two more where
-    activations are computed again. FSDP and ZeRO-3 gather the bfloat16 weights twice a micro-batch and
-    scatter the gradients once; DDP sums gradients once an update.
+    activations are computed again. FSDP and ZeRO-3 gather weights twice a micro-batch and scatter gradients
+    once, in bfloat16 both; but FSDP sums gradients in float32, and gathers once, in float32, what stands
+    outside of the blocks (8 bytes a weight in all, as training/sharding has it). DDP sums gradients once an
+    update.
     """
     shape, gpu, given = cluster.shape, cluster.gpu, cluster.given
     if gpu is None:
@@ -54,7 +57,13 @@ def training_cost(cluster: Cluster, section: TrainingSection, rates: Rates | Non
     if cluster.strategy == "ddp":
         width = 4 if section.weights == "float32" else 2
         return TrainingCost(token, reduce=2 * width * trained * others / link)
-    return TrainingCost(token, gather=2 * (2 * shape.parameters + trained) * others / link)
+    if cluster.strategy == "fsdp":
+        gathered, summed = sharded_widths(section)
+        width = 4 if section.weights == "float32" else 2
+        moved = (2 * gathered + summed) * (shape.parameters - shape.root) + 2 * width * shape.root
+    else:
+        moved = 2 * (2 * shape.parameters + trained)
+    return TrainingCost(token, gather=moved * others / link)
 
 
 def _time(cluster: Cluster, config: Config, step: Step, rates: Rates | None) -> StepTime:

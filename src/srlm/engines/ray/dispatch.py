@@ -109,22 +109,28 @@ class Replicas:
 
     def _fail(self, error: SrlmError) -> None:
         self._fatal = self._fatal or error
-        for block in [*self._waiting, *self._under_way]:
+        blocks = [*self._waiting, *self._under_way]
+        self._waiting.clear()
+        self._under_way.clear()  # or an idle replica would take them for late, for ever
+        for block in blocks:
             if not block.outcome.done():
                 block.outcome.set_exception(error)
 
     async def _grow(self) -> None:
         """Start replicas, and more when the cluster has grown.
 
-        Raises EngineError where not one can start, and when the cluster's head says nothing any more.
+        Raises EngineError where not one can start, where no machine is left on which one could, and when the
+        cluster's head says nothing any more.
         """
-        started = time.monotonic()
+        well = time.monotonic()
         while True:
             nodes = await _asked(machines)
+            if self._ready and self._share.room(nodes):
+                well = time.monotonic()
             wanted = self._share.replicas or max(1, self._share.room(nodes))
             while len(self._handles) < wanted:
                 await self._begin(self._serve(self._start(len(self._handles))))
-            if not self._ready and time.monotonic() - started > self._section.start_timeout_s:
+            if time.monotonic() - well > self._section.start_timeout_s:
                 raise no_room(self._share, nodes, self._section.start_timeout_s)
             await asyncio.sleep(min(2.0, self._section.start_timeout_s / 2))
 

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 
 from srlm.config import RayEngineSection
@@ -37,6 +38,7 @@ class RayEngine:
         self._replicas: Replicas | None = None
         self._is_ours = False
         self._known: dict[Request, Outcome] = {}
+        self._counting = threading.Lock()
         self._counts: Counter[str] = Counter()
 
     @property
@@ -48,17 +50,22 @@ class RayEngine:
         for request in requests:
             if not any(message.content.strip() for message in request.conversation):
                 raise empty_conversation(request)
-        unknown = [request for request in requests if request not in self._known]
-        self._known |= self._ask(unknown) if unknown else {}
-        refused = [outcome for each in requests if isinstance(outcome := self._known[each], Unanswerable)]
+        found = {one: outcome for one in requests if (outcome := self._known.get(one)) is not None}
+        unknown = [request for request in dict.fromkeys(requests) if request not in found]
+        found |= self._ask(unknown) if unknown else {}
+        refused = [outcome for outcome in found.values() if isinstance(outcome, Unanswerable)]
         if refused:
+            self._known |= found
             raise _together(refused)
+        for request in found:
+            self._known.pop(request, None)
         for request in requests:
-            yield from self._known.pop(request)  # type: ignore[misc]  # none is refused
+            yield from found[request]  # type: ignore[misc]  # none is refused
 
     def spent(self) -> Counter[str]:
         """What servers behind the replicas counted since this was last asked."""
-        found, self._counts = self._counts, Counter()
+        with self._counting:
+            found, self._counts = self._counts, Counter()
         return found
 
     def close(self) -> None:
@@ -66,17 +73,27 @@ class RayEngine:
         with self._opening:
             replicas, self._replicas = self._replicas, None
         if replicas:
-            replicas.close()
-            if self._is_ours:
-                cluster.leave()
+            with self._left_at_the_end():
+                replicas.close()
 
     def _open(self) -> Replicas:
         with self._opening:
             if self._replicas is None:
                 self._is_ours = cluster.reach(self._section.address)
-                share = cluster.share_of(self._section, cluster.machines())
-                self._replicas = Replicas(self._section, self._model, share)
+                with ExitStack() as failing:
+                    failing.enter_context(self._left_at_the_end())
+                    share = cluster.share_of(self._section, cluster.machines())
+                    self._replicas = Replicas(self._section, self._model, share)
+                    failing.pop_all()
             return self._replicas
+
+    @contextmanager
+    def _left_at_the_end(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self._is_ours:
+                cluster.leave()
 
     def _ask(self, requests: Sequence[Request]) -> dict[Request, Outcome]:
         """The outcome of every request; raises EngineError and what else is no single request's fault."""
@@ -105,7 +122,8 @@ class RayEngine:
     def _outcomes(self, part: Sequence[Request], future: Future[Answered]) -> dict[Request, Outcome]:
         """What came of a block: of all its requests, or, where some are too long, of those alone."""
         answered = future.result()
-        self._counts += answered.spent
+        with self._counting:
+            self._counts += answered.spent
         failure = answered.failure
         if failure and not isinstance(failure, Unanswerable):
             raise failure

@@ -20,6 +20,8 @@ from srlm.training.launchers.accelerate import refuse_adapters
 
 NEEDED = ("ray", "pandas", "pyarrow", "fsspec", "tensorboardX")
 """What Ray Train imports."""
+BEGUN = {"begun": True}
+"""What a worker says as soon as it has a place."""
 
 
 def check(launcher: RayLauncherSection, section: SftSection | DpoSection) -> None:
@@ -30,13 +32,6 @@ def check(launcher: RayLauncherSection, section: SftSection | DpoSection) -> Non
             f"not installed in this environment: {', '.join(missing)}",
             "pip install 'ray[train]', here and on every machine of the cluster",
         )
-    cores = launcher.workers * launcher.cpus
-    if not _joins(launcher) and cores > usable_cores():
-        raise ConfigError(
-            f"launcher.workers={launcher.workers} of launcher.cpus={launcher.cpus:g}",
-            f"this machine has {usable_cores()} cores, so Ray would wait for ever",
-            "ask for less, or name a cluster with launcher.address",
-        )
     if launcher.strategy == "fsdp":
         refuse_adapters(section)
     if launcher.gpus and section.device == "cpu":
@@ -45,6 +40,33 @@ def check(launcher: RayLauncherSection, section: SftSection | DpoSection) -> Non
             "the training has device=cpu, so they would stand idle",
             "set launcher.gpus=0, or the device to auto",
         )
+    if not _joins(launcher):
+        _check_machine(launcher)
+
+
+def _check_machine(launcher: RayLauncherSection) -> None:
+    """Raise ConfigError where Ray on this machine alone would never find room for the workers."""
+    there = {"cores": usable_cores(), "GPUs": _gpus() if launcher.gpus else 0}
+    wanted = {"cores": launcher.workers * launcher.cpus, "GPUs": launcher.workers * launcher.gpus}
+    if missing := [name for name in wanted if wanted[name] > there[name]]:
+        raise ConfigError(
+            f"{_asked(launcher)}, on this machine alone",
+            f"it has {' and '.join(f'{there[name]} {name}' for name in missing)}",
+            "ask for less, or name a cluster with launcher.address",
+        )
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _asked(launcher: RayLauncherSection) -> str:
+    return (
+        f"launcher.workers={launcher.workers}, launcher.cpus={launcher.cpus:g}, "
+        f"launcher.gpus={launcher.gpus:g} each"
+    )
 
 
 def command(launcher: RayLauncherSection, job: Path) -> list[str]:
@@ -62,9 +84,12 @@ def main(path: str, launcher: RayLauncherSection) -> None:
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.util.queue import Queue
 
-    ray.init(address=launcher.address, num_cpus=None if _joins(launcher) else usable_cores())
+    if _joins(launcher):
+        ray.init(launcher.address)
+    else:
+        ray.init("local", num_cpus=usable_cores())  # whatever else of Ray runs on this machine
     said = Queue(actor_options={"num_cpus": 0})
-    teller = threading.Thread(target=_tell, args=(said, channel), daemon=True)
+    teller = threading.Thread(target=_tell, args=(said, channel, launcher), daemon=True)
     teller.start()
     resources = {"CPU": launcher.cpus} | ({"GPU": launcher.gpus} if launcher.gpus else {})
     TorchTrainer(
@@ -88,15 +113,41 @@ def _joins(launcher: RayLauncherSection) -> bool:
     return bool(launcher.address or os.environ.get("RAY_ADDRESS"))
 
 
-def _tell(said: Any, channel: Any) -> None:
+def _tell(said: Any, channel: Any, launcher: RayLauncherSection) -> None:
     """Hand on what workers say until they are done; an error ends all, for it would come again."""
-    while message := said.get():
-        print(json.dumps(message), file=channel, flush=True)
+    from ray.util.queue import Empty
+
+    try:
+        message = said.get(timeout=launcher.start_timeout_s)
+    except Empty:
+        message = _as_message(_no_room(launcher))
+    while message:
+        if message != BEGUN:
+            print(json.dumps(message), file=channel, flush=True)
         if "error" in message:
             import ray
 
             ray.shutdown()
             os._exit(1)
+        message = said.get()
+
+
+def _no_room(launcher: RayLauncherSection) -> ConfigError:
+    """The error for workers that Ray has not placed; by itself it would wait for ever."""
+    import ray
+
+    there = ray.cluster_resources()
+    return ConfigError(
+        _asked(launcher),
+        f"the cluster, of {there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs, had no room for "
+        f"them within {launcher.start_timeout_s:g} s",
+        "ask for less, end what else holds the machines, or raise launcher.start_timeout_s where some are "
+        "still to come; then run the same command again",
+    )
+
+
+def _as_message(error: SrlmError) -> dict[str, Any]:
+    return {"error": type(error).__name__, "parts": [error.given, error.why, error.todo]}
 
 
 def _work(given: dict[str, Any]) -> None:
@@ -106,11 +157,12 @@ def _work(given: dict[str, Any]) -> None:
 
     if given["strategy"] == "fsdp":
         os.environ["ACCELERATE_USE_FSDP"] = "true"  # as accelerate's own launcher says it
+    given["said"].put(BEGUN)
     job = TrainJob.model_validate_json(Path(given["job"]).read_text("utf-8"))
     try:
         work(job, lambda **one: given["said"].put(one))
     except SrlmError as error:
-        given["said"].put({"error": type(error).__name__, "parts": [error.given, error.why, error.todo]})
+        given["said"].put(_as_message(error))
         raise
 
 
