@@ -6,14 +6,13 @@ they hold and how many of these are there twice. Three machines are processes of
 """
 
 import hashlib
-import json
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from small_round import counted, write_round, written
+from small_round import counted, record_files, write_round
 
 from srlm.config import (
     AloneEngineSection,
@@ -37,7 +36,7 @@ ENGINES: dict[str, tuple[AloneEngineSection, int]] = {
 
 
 def measured(engine: EngineSection, model: Model, num_prompts: int) -> tuple[str, int, int, float]:
-    """(SHA-256 of the record files' digests, records, records that are there twice, seconds)."""
+    """(SHA-256 of the record files, records, records that are there twice, seconds)."""
     config = Config(
         engine=engine,
         responses=ResponsesSection(samples=2, block=8, temperature=0, max_tokens=32),
@@ -48,8 +47,8 @@ def measured(engine: EngineSection, model: Model, num_prompts: int) -> tuple[str
         began = time.perf_counter()
         write_round(Path(made), config, model, texts)
         seconds = time.perf_counter() - began
-        digest = hashlib.sha256(json.dumps(written(Path(made))).encode()).hexdigest()
-        return digest, *counted(Path(made)), seconds
+        files = b"".join(path.read_bytes() for path in record_files(Path(made)))
+        return hashlib.sha256(files).hexdigest(), *counted(Path(made)), seconds
 
 
 @contextmanager

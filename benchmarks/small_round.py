@@ -31,14 +31,15 @@ def write_round(folder: Path, config: Config, model: Model, texts: Sequence[str]
 
 def written(folder: Path) -> dict[str, str]:
     """SHA-256 of each record file."""
-    return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in _files(folder)}
+    return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in record_files(folder)}
 
 
 def counted(folder: Path) -> tuple[int, int]:
     """Records, and how many of these are there a second time."""
-    ids = [(path.stem, json.loads(line)["id"]) for path in _files(folder) for line in path.open()]
+    ids = [(path.stem, json.loads(line)["id"]) for path in record_files(folder) for line in path.open()]
     return len(ids), len(ids) - len(set(ids))
 
 
-def _files(folder: Path) -> list[Path]:
+def record_files(folder: Path) -> list[Path]:
+    """The record files of a round."""
     return sorted((folder / "M2").glob("*.jsonl"))
