@@ -10,7 +10,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 
 from srlm.config import RayEngineSection
@@ -73,27 +72,27 @@ class RayEngine:
         with self._opening:
             replicas, self._replicas = self._replicas, None
         if replicas:
-            with self._left_at_the_end():
+            try:
                 replicas.close()
+            finally:
+                self._leave()
 
     def _open(self) -> Replicas:
         with self._opening:
             if self._replicas is None:
                 self._is_ours = cluster.reach(self._section.address)
-                with ExitStack() as failing:
-                    failing.enter_context(self._left_at_the_end())
+                try:
                     share = cluster.share_of(self._section, cluster.machines())
                     self._replicas = Replicas(self._section, self._model, share)
-                    failing.pop_all()
+                except BaseException:
+                    self._leave()
+                    raise
             return self._replicas
 
-    @contextmanager
-    def _left_at_the_end(self) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            if self._is_ours:
-                cluster.leave()
+    def _leave(self) -> None:
+        """Give up the cluster, where this process started it for this engine."""
+        if self._is_ours:
+            cluster.leave()
 
     def _ask(self, requests: Sequence[Request]) -> dict[Request, Outcome]:
         """The outcome of every request; raises EngineError and what else is no single request's fault."""
