@@ -285,6 +285,25 @@ def test_ifeval_counts_an_empty_answer_as_a_fail(cli, tmp_path):
     assert found["empty"] == 1
 
 
+def test_answers_get_points_from_a_program_of_ones_own(cli, tiny, tmp_path):
+    (tmp_path / "p.jsonl").write_text("".join(f'{{"prompt": "Say {word}."}}\n' for word in ("one", "two")))
+    (tmp_path / "a.jsonl").write_text(
+        '{"prompt": "Say one.", "response": "one"}\n{"prompt": "Say two.", "response": "no"}\n'
+    )
+    keys = ("eval", "checked", "prompts=p.jsonl", "checker=test_cli_suites:says")
+    result = cli(*keys, "--answers", "a.jsonl", "--out", "out")
+    assert result.exit_code == 0, result.output
+    assert "% right       50.00" in result.output
+    result = cli(*keys, SCRIPTED, "samples=4", "--model", tiny.path, "--out", "more")
+    assert "8 answers to 2 prompts" in result.output
+    assert "% pass@4" in result.output
+    assert cli(*keys[:3], "checker=nowhere:says", "--answers", "a.jsonl", "--out", "bad").exit_code == 2
+
+
+def says(prompt: str, response: str) -> float:
+    return float(response in prompt)
+
+
 def test_gsm8k_takes_answers_to_bare_questions_and_gives_pass_at_k(cli, tiny, tmp_path):
     rows = [{"question": f"What is {n} and {n}?", "answer": f"Twice. #### {2 * n}"} for n in range(4)]
     data = write(tmp_path / "test.jsonl", rows)

@@ -4,9 +4,12 @@ Differences from the paper, each with its reason, stand in docs/the-loop.md. Run
 ``srlm run RECIPE``, or from Python as in examples/from_python.py.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from srlm.config import Action, Config
+from srlm.engines.base import Engine
 from srlm.engines.opening import open_engine, open_roles, resolve_others
 from srlm.errors import DataError
 from srlm.evaluation.panel import Evaluation
@@ -18,6 +21,7 @@ from srlm.monitors.monitor import Monitor, watch_steps
 from srlm.monitors.rounds import Round
 from srlm.records import Example, Judgment, Pair, Prompt, Response
 from srlm.seeds import SeedSet, load_seed
+from srlm.stages.given import given_prompts, take_prompts
 from srlm.stages.judgments import judge
 from srlm.stages.pairs import make_pairs
 from srlm.stages.prompts import write_prompts
@@ -45,6 +49,7 @@ def run_loop(config: Config, run: Run) -> Outcome:
     seed, rubric = load_seed(config.data), grading_rubric(config.judge.rubric)
     base = resolve(config.model)
     others = resolve_others(config)
+    supplied = given_prompts(config.prompts, config.iterations - 1)
     evaluation = Evaluation(config, run, others, base, seed)
     judging_examples = teach_judging(config, run, base, seed, evaluation)
     examples = [*seed.instructions, *judging_examples]
@@ -56,8 +61,8 @@ def run_loop(config: Config, run: Run) -> Outcome:
     written: list[Prompt] = []
     for t in range(2, config.iterations + 1):
         with open_roles(config, model, others) as (writer, engine, judging):
-            given = (writer, seed.instructions, written, seed.prompts())
-            prompts = run.records(f"M{t}/prompts", Prompt, write_prompts, config.prompts, *given)
+            stage, *given = prompt_stage(supplied, writer, seed, written)
+            prompts = run.records(f"M{t}/prompts", Prompt, stage, config.prompts, *given)
             responses = run.records(f"M{t}/responses", Response, respond, config.responses, engine, prompts)
             judgments = run.records(
                 f"M{t}/judgments", Judgment, judge, config.judge, judging, rubric, responses
@@ -74,6 +79,15 @@ def run_loop(config: Config, run: Run) -> Outcome:
         written += prompts
     verdict = f"{model.name} is trained: all {config.iterations} iterations are done."
     return Outcome(model, f"{verdict} {decision.why}".rstrip(), "continue", decision.best)
+
+
+def prompt_stage(
+    supplied: Sequence[Prompt], writer: Engine, seed: SeedSet, written: Sequence[Prompt]
+) -> tuple[Any, ...]:
+    """Step 1 and what it is given: the model writes new prompts, or the next of those supplied are taken."""
+    if supplied:
+        return take_prompts, supplied, written
+    return write_prompts, writer, seed.instructions, written, seed.prompts()
 
 
 def teach_judging(

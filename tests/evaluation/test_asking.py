@@ -13,10 +13,10 @@ from srlm.evaluation.suites.asking import (
     as_response,
     complete,
     given_answers,
-    read_prompts,
     spread,
 )
 from srlm.records import Prompt, content_id
+from srlm.seeds.prompts import read_prompts
 
 PROMPTS = [Prompt.of(f"How does machine {n} work?", (), 0) for n in range(4)]
 

@@ -7,7 +7,7 @@ from srlm.judging.rubric import load_rubric
 from srlm.records import Example, Prompt, content_id, seed_for
 from srlm.stages import records_of
 from srlm.stages.judgments import judge
-from srlm.stages.pairs import make_pairs, pair_of
+from srlm.stages.pairs import make_pairs
 from srlm.stages.prompts import clean_prompt, write_prompts
 from srlm.stages.responses import respond
 from srlm.store.blocks import Block, Resume
@@ -228,59 +228,6 @@ def test_a_judge_that_only_quotes_the_response_gave_no_score():
     flat = records_of(respond(ResponsesSection(), quoting, prompts))
     judgment = records_of(judge(JudgeSection(), quoting, ADDITIVE, flat))[0]
     assert judgment.reasons == ("injection attempt",) * 3
-
-
-def scored(scores):
-    """Four responses to one prompt and a score for each."""
-    group = records_of(respond(ResponsesSection(), ScriptedEngine(), PROMPTS[:1]))
-    return group, {item.id: score for item, score in zip(group, scores, strict=True)}
-
-
-def test_pairs_take_the_highest_against_the_lowest():
-    group, scores = scored([2.0, 4.0, None, 1.0])
-    pair = pair_of(PairsSection(), group, scores)
-    assert (pair.chosen_id, pair.rejected_id) == (group[1].id, group[3].id)
-    assert (pair.chosen_score, pair.rejected_score) == (4.0, 1.0)
-
-
-def test_an_unreadable_score_never_wins_rejected():
-    group, scores = scored([3.0, 4.0, None, None])
-    assert pair_of(PairsSection(), group, scores).rejected_id == group[0].id
-
-
-@pytest.mark.parametrize(
-    ("scores", "reason"),
-    [([3.0, 3.0, 3.0, 3.0], "tie"), ([3.0, None, None, None], "unscored"), ([None] * 4, "unscored")],
-)
-def test_no_pair_has_a_reason(scores, reason):
-    group, by_id = scored(scores)
-    assert pair_of(PairsSection(), group, by_id) == reason
-
-
-def test_identical_texts_and_small_margins_make_no_pair():
-    group, scores = scored([3.0, 4.0, 3.5, 3.5])
-    same = [item.model_copy(update={"text": "the same "}) for item in group]
-    assert pair_of(PairsSection(), same, scores) == "identical"
-    assert pair_of(PairsSection(min_margin=1.0), group, scores) == "margin"
-
-
-def test_length_control_takes_the_shortest_of_the_good_and_the_longest_of_the_bad():
-    """Scores 0 to 4, rho 0.32: good from 4 - 1.28 = 2.72 on, bad up to 1.28."""
-    group, scores = scored([4.0, 3.0, 0.0, 1.0])
-    long, short = "a long answer " * 9, "short"
-    texts = [long, short, short, long]
-    group = [item.model_copy(update={"text": text}) for item, text in zip(group, texts, strict=True)]
-    plain, controlled = (pair_of(PairsSection(length_control=rho), group, scores) for rho in (0.0, 0.32))
-    assert (plain.chosen_id, plain.rejected_id) == (group[0].id, group[2].id)
-    assert (controlled.chosen_id, controlled.rejected_id) == (group[1].id, group[3].id)
-    assert (controlled.chosen_score, controlled.rejected_score) == (3.0, 1.0)
-    narrow = pair_of(PairsSection(length_control=0.2), group, scores)  # 3.2 and more, 0.8 and less
-    assert (narrow.chosen_id, narrow.rejected_id) == (group[0].id, group[2].id)
-
-
-def test_length_control_of_equal_scores_is_still_a_tie():
-    group, scores = scored([3.0, 3.0, None, 3.0])
-    assert pair_of(PairsSection(length_control=0.4), group, scores) == "tie"
 
 
 def test_every_prompt_is_accounted_for():

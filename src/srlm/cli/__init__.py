@@ -7,6 +7,7 @@ import click
 from srlm.cli.judging import evaluation, judge
 from srlm.cli.people import annotate, browse
 from srlm.cli.planning import plan
+from srlm.cli.proving import prove
 from srlm.cli.runs import chat, config, export, fetch, recipes, report, run, status
 from srlm.cli.seeds import seed
 from srlm.cli.suites import suite_commands
@@ -43,7 +44,7 @@ def main() -> None:
 for command in suite_commands():
     evaluation.add_command(command)
 for command in (
-    *(run, fetch, status, recipes, config, plan, report, export, chat),
+    *(run, prove, fetch, status, recipes, config, plan, report, export, chat),
     *(annotate, browse, seed, judge, evaluation),
 ):
     main.add_command(command)

@@ -26,6 +26,7 @@ SHORT = {
     "mt_bench": "Two turns of 80 questions, each graded 1 to 10.",
     "ifeval": "Instructions that a program verifies; no judge.",
     "gsm8k": "School mathematics, and pass@k; no judge.",
+    "checked": "Prompts and a program of yours that checks answers.",
     "harness": "Multiple choice and more, by lm-evaluation-harness.",
     "diversity": "How varied answers are, and KL to earlier models.",
 }
@@ -293,7 +294,7 @@ def alpaca_annotations(
         read_difficulty,
         read_regularisation,
     )
-    from srlm.evaluation.suites.asking import read_prompts
+    from srlm.seeds.prompts import read_prompts
 
     wanted = [one.text for one in read_prompts(prompts)] if prompts else []
     hard = read_difficulty(difficulty) if difficulty else None

@@ -26,6 +26,7 @@ from srlm.config.evaluation import (
     AlpacaEvalSuite,
     AnsweredSuite,
     AnswersSection,
+    CheckedSuite,
     DiversitySuite,
     EvaluationSection,
     GSM8KSuite,
@@ -54,7 +55,7 @@ from srlm.config.stages import (
     PromptsSection,
     ResponsesSection,
 )
-from srlm.config.training import DpoSection, LoraSection, SftSection, TrainingSection
+from srlm.config.training import DpoSection, LoraSection, PretrainingSection, SftSection, TrainingSection
 
 Judges = JudgeSection | EftSection | YardstickSection
 """How a judge is asked, in the loop and beside it."""
@@ -210,6 +211,7 @@ __all__ = [
     "AlpacaEvalSuite",
     "AnsweredSuite",
     "AnswersSection",
+    "CheckedSuite",
     "Config",
     "Device",
     "DiversitySuite",
@@ -236,6 +238,7 @@ __all__ = [
     "OpenAIEngineSection",
     "PairsSection",
     "Precision",
+    "PretrainingSection",
     "ProcessLauncherSection",
     "PromptsSection",
     "RayEngineSection",

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from srlm.config.base import Names, Section
-from srlm.config.stages import Judging, ResponsesSection
+from srlm.config.stages import CHECKER, Judging, ResponsesSection
 
 
 class AnswersSection(ResponsesSection):
@@ -143,6 +143,19 @@ class GSM8KSuite(AnsweredSuite):
         return self
 
 
+class CheckedSuite(AnsweredSuite):
+    """Prompts of your own whose answers a program of yours checks; no judge. Several samples give pass@k."""
+
+    beside: ClassVar[tuple[str, ...]] = ("name", "checker", "top")
+
+    suite: Literal["checked"] = "checked"
+    prompts: str = Field(..., description="JSONL file of prompts")
+    checker: str = Field(
+        ..., pattern=CHECKER, description="MODULE:FUNCTION, from prompt and answer to points"
+    )
+    top: float = Field(1.0, description="points from which an answer is right")
+
+
 class HarnessSuite(Suite):
     """Tasks of lm-evaluation-harness: its names (arc_challenge, hellaswag, mmlu ...) or local files."""
 
@@ -184,6 +197,7 @@ SuiteSection = Annotated[
     | MTBenchSuite
     | IFEvalSuite
     | GSM8KSuite
+    | CheckedSuite
     | HarnessSuite
     | DiversitySuite,
     Field(discriminator="suite"),

@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from srlm.config.base import Sampling, Section
 
+CHECKER = r"^[\w.]+:[\w.]+$"
+"""How a program that checks answers is named."""
+
 
 class PromptsSection(Sampling):
     """New prompts, Self-Instruct style (section 2.3, step 1; 8-shot, T = 0.6, top-p 0.9)."""
@@ -22,6 +25,10 @@ class PromptsSection(Sampling):
     max_words: int = Field(150, ge=1, description="Self-Instruct: 150")
     max_rouge: float = Field(
         0.7, ge=0, le=1, description="ROUGE-L F above which a prompt repeats another (0.7)"
+    )
+    given: str | None = Field(
+        None,
+        description="JSONL file of prompts to take in its order, `count` a round, instead of writing any",
     )
     writer: str | None = Field(
         None,
@@ -95,7 +102,49 @@ class JudgeSection(Judging):
 class PairsSection(Section):
     """Preference pairs (section 2.3, step 3)."""
 
+    rank_by: Literal["judge", "random", "consensus", "checker"] = Field(
+        "judge",
+        description="what ranks the responses to a prompt: the judge's scores (the paper); the same scores "
+        "dealt out at random, a control with as many pairs; how many responses give the same answer (ScPO, "
+        "arXiv 2411.04109); or `checker`",
+    )
+    checker: str | None = Field(
+        None,
+        pattern=CHECKER,
+        description="MODULE:FUNCTION, from prompt and response to a score: the truth, if a program knows it",
+    )
+    consensus: float = Field(
+        0.0,
+        ge=0,
+        description="points added to a judge's score for the logarithm of how many responses give the same "
+        "answer; 0: none",
+    )
+    same_answer: Literal["text", "number"] = Field(
+        "text", description="what makes two answers the same: all of their text, or the last number in it"
+    )
+    per_prompt: int = Field(
+        1, ge=1, description="pairs a prompt at most: best against worst, second against second last ..."
+    )
+    chosen_within: float = Field(
+        0.0,
+        ge=0,
+        description="chosen is drawn among the responses within so many points of the best, against the "
+        "winner's curse; 0: the best",
+    )
+    rejected: Literal["worst", "random"] = Field(
+        "worst", description="the response with the lowest score (the paper), or any that is not chosen"
+    )
+    ties: Literal["first", "variance"] = Field(
+        "first",
+        description="among equal scores the first draw, or the one of whose score the judge is surest",
+    )
     min_margin: float = Field(0.0, ge=0, description="the score gap must exceed this (paper: 0)")
+    min_deviations: float = Field(
+        0.0,
+        ge=0,
+        description="the score gap must exceed so many standard deviations of the two scores, by the judge's "
+        "own variance; 0: none",
+    )
     length_control: float = Field(
         0.0,
         ge=0,
@@ -104,3 +153,26 @@ class PairsSection(Section):
         "of the scores' range from the best, against the longest within it from the worst; 0: best against "
         "worst (the paper)",
     )
+
+    @model_validator(mode="after")
+    def _rules_that_go_together(self) -> "PairsSection":
+        if (self.rank_by == "checker") != (self.checker is not None):
+            raise ValueError("rank_by=checker and checker=MODULE:FUNCTION need each other")
+        if self.consensus and self.rank_by != "judge":
+            raise ValueError(f"consensus adds to a judge's scores, and rank_by={self.rank_by} uses none")
+        if self.rank_by != "judge" and (self.ties == "variance" or self.min_deviations):
+            raise ValueError(
+                "ties=variance and min_deviations read the variance of a judge's score, and "
+                f"rank_by={self.rank_by} has none"
+            )
+        others = [self.chosen_within, self.rejected == "random", self.ties == "variance", self.per_prompt > 1]
+        if self.length_control and any(others):
+            raise ValueError(
+                "length_control says which response of a tier is taken, and so do chosen_within, "
+                "rejected=random, ties=variance and per_prompt: keep one of them"
+            )
+        if self.per_prompt > 1 and (self.chosen_within or self.rejected == "random"):
+            raise ValueError(
+                "per_prompt goes down the ranks, chosen_within and rejected=random draw: keep one of them"
+            )
+        return self

@@ -69,6 +69,20 @@ class TrainingSection(Section):
         return self
 
 
+class PretrainingSection(Section):
+    """A small Llama-like model from random weights (`srlm prove`)."""
+
+    width: int = Field(128, ge=8, description="of the hidden state")
+    layers: int = Field(3, ge=1)
+    heads: int = Field(4, ge=1)
+    context: int = Field(128, ge=16, description="tokens")
+    learning_rate: float = Field(
+        3e-3, gt=0, description="of embeddings, head and norms: peak of the cosine, which ends at a tenth"
+    )
+    muon_learning_rate: float = Field(0.02, gt=0, description="of the matrices of the blocks, by Muon")
+    batch_size: int = Field(64, ge=1, description="documents an optimiser step")
+
+
 class SftSection(TrainingSection):
     """M1: supervised fine-tuning on instructions and on judging (section 2.2)."""
 
@@ -87,6 +101,12 @@ class DpoSection(TrainingSection):
     learning_rate: float = Field(1e-6, gt=0, description="paper: 1e-6")
     min_learning_rate: float = Field(1e-7, ge=0, description="paper: 1e-7")
     beta: float = Field(0.1, gt=0, description="strength of the pull to the reference (paper: 0.1)")
+    nll: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the negative log-likelihood of chosen, a token (alpha of IRPO, "
+        "arXiv 2404.19733: 1), which keeps it likely; 0: DPO",
+    )
     length_margin: float = Field(
         0.0,
         description="added inside the sigmoid for each token that chosen is longer than rejected "

@@ -173,9 +173,11 @@ def _suites(now: Mapping[str, Any], first: Mapping[str, Any]) -> list[Signal]:
 
 
 def _skills(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """The shares of right answers of IFEval, GSM8K or the harness, by name; of other suites none."""
+    """The shares of right answers of the suites that have such, by name."""
     if "strict" in figures:
         return {"prompts followed": figures["strict"]["prompt"]}
+    if "right" in figures:
+        return {"right answers": figures["right"]}
     if "marked" in figures:
         return {"right answers": figures["marked"]}
     return {

@@ -9,11 +9,12 @@ from pathlib import Path
 from srlm.config import Config, ModelSection
 from srlm.engines.opening import open_engine, open_roles, resolve_others
 from srlm.errors import ConfigError
-from srlm.evaluation.suites.asking import Prompts, read_prompts, spread
+from srlm.evaluation.suites.asking import Prompts, spread
 from srlm.judging.rubric import grading_rubric
 from srlm.models import Model, resolve
 from srlm.people.votes import Study
 from srlm.records import Judgment, Response
+from srlm.seeds.prompts import read_prompts
 from srlm.stages.judgments import judge
 from srlm.stages.responses import respond
 from srlm.store.jsonl import Records

@@ -1,16 +1,19 @@
 """Step 4 of a round: the best against the worst response of every prompt (paper, section 2.3).
 
-Highest mean score is chosen, lowest rejected; among equals the first draw. No pair comes from equal
-scores, from identical texts or from fewer than two scored responses; each is counted. With length control
-the shortest response that is about as good as the best stands against the longest about as bad as the worst.
+Highest score is chosen, lowest rejected; among equals the first draw. No pair comes from equal scores, from
+identical texts or from fewer than two scored responses; each is counted. Every other rule is a key of `pairs`
+(docs/methods.md); who gives the scores stands in ranking.py.
 """
 
+import math
+import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from srlm.config import PairsSection
-from srlm.records import Judgment, Pair, Response, content_id
+from srlm.records import Judgment, Pair, Response, content_id, seed_for
+from srlm.stages.ranking import Ranked, rank
 from srlm.store.blocks import Block, Resume, Sized, blocks_after
 
 PROMPTS_A_BLOCK = 256
@@ -24,60 +27,86 @@ def make_pairs(
     seed: int = 0,
     resume: Resume[Pair] | None = None,
 ) -> Iterator[Block[Pair]]:
-    """Blocks of pairs; the counts say what became of every prompt. Nothing is drawn: `seed` is unused."""
+    """Blocks of pairs; the counts say what became of every prompt."""
     start = resume.blocks if resume else 0
-    scores = {item.response_id: item.score for item in judgments}
+    said = {item.response_id: item for item in judgments}
     groups = (list(group) for _, group in groupby(responses, key=lambda item: item.prompt_id))
     done = 0
     for number, block in enumerate(blocks_after(groups, PROMPTS_A_BLOCK, 0)):
         done += sum(map(len, block))
         if number < start:
             continue
-        outcomes = [pair_of(section, group, scores) for group in block]
-        pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
-        counts = Counter(
-            "pair" if isinstance(outcome, Pair) else f"no pair: {outcome}" for outcome in outcomes
-        )
-        yield Block(pairs, done, len(responses), counts)
+        outcomes = [pairs_of(section, rank(section, group, said, seed), seed) for group in block]
+        pairs = [pair for outcome in outcomes if not isinstance(outcome, str) for pair in outcome]
+        counts = Counter(f"no pair: {outcome}" for outcome in outcomes if isinstance(outcome, str))
+        counts["pair"] = len(pairs)
+        yield Block(pairs, done, len(responses), +counts)
 
 
-def pair_of(section: PairsSection, group: list[Response], scores: dict[str, float | None]) -> Pair | str:
-    """The pair of one prompt's responses, or why there is none: unscored, tie, margin, identical."""
-    scored = [(score, item) for item in group if (score := scores.get(item.id)) is not None]
-    if len(scored) < 2:
+def pairs_of(section: PairsSection, ranked: list[Ranked], seed: int = 0) -> list[Pair] | str:
+    """The pairs of one prompt's responses, or why there is none: unscored, tie, margin ..."""
+    if len(ranked) < 2:
         return "unscored"
-    high, chosen, low, rejected = _extremes(scored, section.length_control)
-    if high == low:
+    outcomes = [_outcome(section, *couple) for couple in _couples(section, ranked, seed)]
+    pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
+    return pairs or str(outcomes[0])
+
+
+def _couples(section: PairsSection, ranked: list[Ranked], seed: int) -> Sequence[tuple[Ranked, Ranked]]:
+    """Who stands against whom, chosen first; at least one couple."""
+    if section.length_control:
+        return [_tiers(ranked, section.length_control)]
+    down = sorted(ranked, key=lambda item: (-item.score, _doubt(section, item)))
+    up = sorted(ranked, key=lambda item: (item.score, _doubt(section, item)))
+    if section.per_prompt > 1:
+        return list(zip(down, up, strict=True))[: max(1, min(section.per_prompt, len(ranked) // 2))]
+    chance = random.Random(seed_for(seed, "pair", down[0].response.prompt_id))  # noqa: S311  not for security
+    near = [item for item in down if item.score >= down[0].score - section.chosen_within]
+    chosen = chance.choice(near) if section.chosen_within else down[0]
+    others = [item for item in up if item is not chosen]
+    return [(chosen, chance.choice(others) if section.rejected == "random" else others[0])]
+
+
+def _doubt(section: PairsSection, item: Ranked) -> float:
+    """What orders equal scores: the variance, unknown ones last; or nothing, so that the first draw leads."""
+    if section.ties == "first":
+        return 0.0
+    return math.inf if item.variance is None else item.variance
+
+
+def _tiers(ranked: list[Ranked], rho: float) -> tuple[Ranked, Ranked]:
+    """The shortest of the top tier and the longest of the bottom tier (arXiv 2407.19594, section 2.2)."""
+    best, worst = (extreme(item.score for item in ranked) for extreme in (max, min))
+    reach = rho * (best - worst)
+    top = [item for item in ranked if item.score >= best - reach]
+    bottom = [item for item in ranked if item.score <= worst + reach]
+    shortest = min(top, key=lambda item: (len(item.response.text), -item.score))
+    return shortest, min(bottom, key=lambda item: (-len(item.response.text), item.score))
+
+
+def _outcome(section: PairsSection, chosen: Ranked, rejected: Ranked) -> Pair | str:
+    """The pair of two responses, or why they make none."""
+    gap = chosen.score - rejected.score
+    if gap <= 0:
         return "tie"
-    if high - low <= section.min_margin:
+    if section.min_deviations and (chosen.variance is None or rejected.variance is None):
+        return "unknown variance"
+    spread = math.sqrt((chosen.variance or 0.0) + (rejected.variance or 0.0))
+    if gap <= max(section.min_margin, section.min_deviations * spread):
         return "margin"
-    if chosen.text.strip() == rejected.text.strip():
+    one, other = chosen.response, rejected.response
+    if one.text.strip() == other.text.strip():
         return "identical"
     return Pair(
-        id=content_id("pair", chosen.id, rejected.id),
-        prompt_id=chosen.prompt_id,
-        prompt=chosen.prompt,
-        chosen_id=chosen.id,
-        rejected_id=rejected.id,
-        chosen=chosen.text,
-        rejected=rejected.text,
-        chosen_score=high,
-        rejected_score=low,
-        chosen_finish=chosen.finish,
-        rejected_finish=rejected.finish,
+        id=content_id("pair", one.id, other.id),
+        prompt_id=one.prompt_id,
+        prompt=one.prompt,
+        chosen_id=one.id,
+        rejected_id=other.id,
+        chosen=one.text,
+        rejected=other.text,
+        chosen_score=chosen.score,
+        rejected_score=rejected.score,
+        chosen_finish=one.finish,
+        rejected_finish=other.finish,
     )
-
-
-def _extremes(scored: list[tuple[float, Response]], rho: float) -> tuple[float, Response, float, Response]:
-    """Chosen and rejected with their scores (tiers of ρ: Meta-Rewarding, arXiv 2407.19594, section 2.2).
-
-    Without length control a tier is one score, and among equals the first draw is taken, whatever its length.
-    """
-    best, worst = (extreme(score for score, _ in scored) for extreme in (max, min))
-    reach = rho * (best - worst)
-    top = [entry for entry in scored if entry[0] >= best - reach]
-    bottom = [entry for entry in scored if entry[0] <= worst + reach]
-    if rho:
-        top.sort(key=lambda entry: (len(entry[1].text), -entry[0]))
-        bottom.sort(key=lambda entry: (-len(entry[1].text), entry[0]))
-    return *top[0], *bottom[0]

@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -24,6 +24,7 @@ from srlm.errors import FULL, RunChanged, RunLocked, full_disk
 from srlm.models import Model, folder_digest
 from srlm.records import Record
 from srlm.store.blocks import Block, Resume
+from srlm.store.borrowing import borrowed
 from srlm.store.files import write_atomically
 from srlm.store.jsonl import BlockWriter, Records, read_records
 from srlm.store.machine import describe_machine
@@ -54,10 +55,16 @@ class Run:
     """One run's folder, open for writing. Make one with `open_run`."""
 
     def __init__(
-        self, folder: Path, config: Config, progress: Progress, mirror: Mirror | None = None
+        self,
+        folder: Path,
+        config: Config,
+        progress: Progress,
+        mirror: Mirror | None = None,
+        *,
+        others: Sequence[Path] = (),
     ) -> None:
         self.folder, self.config, self.progress = folder, config, progress
-        self._mirror = mirror
+        self._mirror, self._others = mirror, others
 
     def records(
         self,
@@ -187,7 +194,7 @@ class Run:
         self, step: str, section: BaseModel | None, inputs: tuple[object, ...], *, follows: bool = False
     ) -> State:
         given = _given(self.config, section, inputs)
-        state = self._state(step)
+        state = self._state(step) or self._borrow(step, given)
         if state and state["given"] != given:
             if follows:
                 state["done"] = False
@@ -201,6 +208,15 @@ class Run:
             with _room(step):
                 self._save(step, state)
         return state | {"skipped": state["done"]}
+
+    def _borrow(self, step: str, given: dict[str, Any]) -> State:
+        """The state of a step that another run has done alike, in this one's order; empty where none has."""
+        state = borrowed(step, given, self.folder, self._others) if self._others else {}
+        if state:
+            state = state | {"number": len(list(states(self.folder)))}
+            with _room(step):
+                self._save(step, state)
+        return state
 
     def _finish(self, step: str, state: State, digest: str, seconds: float) -> None:
         state.update(done=True, digest=digest, seconds=seconds, ended=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
@@ -228,8 +244,11 @@ def open_run(
     *,
     redo: str | None = None,
     store: str = "",
+    others: Sequence[Path] = (),
 ) -> Iterator[Run]:
     """A run that this process alone may write, new or continued; kept at the address `store`, too.
+
+    Steps that one of `others`, folders of runs, has done with the very same inputs are taken over.
 
     `redo` forgets a step and all that rest on it. Raises RunLocked when another process
     holds the run, RunChanged when a config key or the version differs from what finished steps used.
@@ -256,7 +275,7 @@ def open_run(
             saved = {"config": config.model_dump(mode="json"), "origins": origins or {}}
             write_atomically(folder / "config.json", json.dumps(saved, indent=1) + "\n")
             write_atomically(folder / "run.json", json.dumps(_made_with(folder), indent=1) + "\n")
-        yield Run(folder, config, progress or Quiet(), mirror)
+        yield Run(folder, config, progress or Quiet(), mirror, others=others)
         if mirror:
             mirror.sync()
     finally:

@@ -15,7 +15,7 @@ from torch import Tensor
 from srlm.config import DpoSection
 from srlm.store.files import write_atomically
 from srlm.training.batches import Tokens
-from srlm.training.losses import answer_weights, dpo_losses, sum_by_sequence
+from srlm.training.losses import answer_weights, dpo_losses, nll_losses, sum_by_sequence
 from srlm.training.policy import answer_logprobs
 from srlm.training.rows import batch_of, split
 from srlm.training.trainer import Metrics, MicroLoss
@@ -114,6 +114,8 @@ def dpo_micro_loss(
             more = section.length_margin * (said.lengths[:, 0] - said.lengths[:, 1])
             chosen, rejected = said.weighed.T
             losses, margin = dpo_losses(chosen, rejected, known[:, 0], known[:, 1], section.beta, more=more)
+            if section.nll:
+                losses = losses + section.nll * nll_losses(said.summed[:, 0], said.lengths[:, 0])
             rewards = section.beta * (said.weighed - known)
             sums = {"margin": margin, "accuracy": (margin > 0).float()}
             for place, name in enumerate(("chosen", "rejected")):

@@ -116,6 +116,14 @@ def answer_weights(lengths: Tensor, others: Tensor, *, excess: float, normalised
     return weights / lengths[owners] if normalised else weights
 
 
+def nll_losses(chosen: Tensor, num_tokens: Tensor) -> Tensor:
+    """Negative log-likelihood a token of each chosen answer, [pairs] (IRPO, arXiv 2404.19733, equation 1).
+
+    chosen: [pairs], summed log-probabilities; num_tokens: [pairs].
+    """
+    return -chosen / num_tokens
+
+
 def dpo_losses(
     chosen: Tensor,
     rejected: Tensor,

@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from srlm.config import AnsweredSuite
 from srlm.engines.base import Engine
 from srlm.errors import DataError
 from srlm.models import Model
 from srlm.records import Finish, Prompt, Response, content_id
-from srlm.seeds.answers import NAMES
-from srlm.seeds.source import Bad, Source, as_object, in_lines, is_unicode, kind_of, listed, shown, sort_out
+from srlm.seeds.prompts import text_field
+from srlm.seeds.source import Bad, Source, in_lines, listed, shown, sort_out
 from srlm.stages.responses import respond
 from srlm.store.blocks import Items
 from srlm.store.run import Run
@@ -85,7 +85,7 @@ class GivenAnswers:
         texts: dict[str, str] = {}
 
         def read(value: object) -> None:
-            prompt, answer = (_text(value, key) for key in ("prompt", "response"))
+            prompt, answer = (text_field(value, key) for key in ("prompt", "response"))
             if prompt in texts:
                 raise Bad("its prompt stands in an earlier one", shown(prompt))
             texts[prompt] = answer
@@ -110,33 +110,6 @@ def spread(items: Sequence[T], limit: int | None) -> list[T]:
     if limit is None or limit >= len(items):
         return list(items)
     return [items[place * len(items) // limit] for place in range(limit)]
-
-
-def read_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a JSONL or JSON file, objects or bare texts, each once.
-
-    Raises one DataError that names every line that is none or repeats one.
-    """
-    found: dict[str, Prompt] = {}
-
-    def read(value: object) -> None:
-        text = value if isinstance(value, str) else _text(value, "prompt")
-        if not text.strip():
-            raise Bad("it is empty")
-        if not is_unicode(text):
-            raise Bad("it holds half a character (a lone surrogate)")
-        if text in found:
-            raise Bad("it stands in an earlier one", shown(text))
-        found[text] = Prompt.of(text, (), 0)
-
-    _, faults = sort_out(Source.open(path), read)
-    if faults:
-        raise DataError(
-            f"prompts {shown(str(path), 400)}",
-            f"{len(faults)} of its lines cannot be used{in_lines(faults)}",
-            'give lines of the form {"prompt": "..."}; none is left out silently',
-        )
-    return list(found.values())
 
 
 def answers_of(place: Place, section: AnsweredSuite, who: Contestant, prompts: Sequence[Prompt]) -> Answers:
@@ -188,16 +161,3 @@ class Prompts(Items[Prompt]):
     @property
     def digest(self) -> str:
         return content_id("prompts", [item.id for item in self.items])
-
-
-def _text(value: object, key: str) -> str:
-    fields: dict[str, Any] = as_object(value)
-    name = next((name for name in NAMES[key] if name in fields), None)
-    if name is None:
-        raise Bad(f"it has no {key}", f"{listed(list(fields), 6)}")
-    text = fields[name]
-    if not isinstance(text, str):
-        raise Bad(f"its {name} is not a text but {kind_of(text)}")
-    if not is_unicode(text):
-        raise Bad(f"its {name} holds half a character (a lone surrogate)")
-    return text

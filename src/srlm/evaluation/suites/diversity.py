@@ -7,10 +7,11 @@ from typing import Any
 
 from srlm.config import DiversitySuite, LocalEngineSection
 from srlm.evaluation.diversity import diversity_figures
-from srlm.evaluation.suites.asking import Answers, Contestant, Place, answers_of, read_prompts, spread
+from srlm.evaluation.suites.asking import Answers, Contestant, Place, answers_of, spread
 from srlm.evaluation.suites.bench import Help
 from srlm.records import Divergence, Prompt, content_id
 from srlm.seeds.hub import data_file
+from srlm.seeds.prompts import read_prompts
 from srlm.stages.drift import drift
 from srlm.store.jsonl import Records
 

@@ -9,12 +9,13 @@ from srlm.config import HeadToHeadSuite
 from srlm.evaluation.fine_grained import by_label
 from srlm.evaluation.head_to_head import couples_of, head_to_head
 from srlm.evaluation.heldout import answer_shape
-from srlm.evaluation.suites.asking import Answers, Contestant, Place, answers_of, read_prompts, spread
+from srlm.evaluation.suites.asking import Answers, Contestant, Place, answers_of, spread
 from srlm.evaluation.suites.bench import Help
 from srlm.evaluation.suites.verdicts import Findings, Verdicts, prompt_labels, to_judge
 from srlm.judging.rubric import Rubric, load_rubric
 from srlm.records import Comparison, Judgment, Label, Prompt
 from srlm.seeds.hub import data_file
+from srlm.seeds.prompts import read_prompts
 from srlm.stages.comparisons import compare
 from srlm.stages.judgments import judge
 from srlm.store.jsonl import Records

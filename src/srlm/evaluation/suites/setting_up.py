@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from srlm.config import (
     AlpacaEvalSuite,
+    CheckedSuite,
     DiversitySuite,
     GSM8KSuite,
     HarnessSuite,
@@ -18,11 +19,12 @@ from srlm.evaluation.suites.diversity import Diversity
 from srlm.evaluation.suites.harness import Harness
 from srlm.evaluation.suites.head_to_head import HeadToHead
 from srlm.evaluation.suites.mt_bench import MTBench
-from srlm.evaluation.suites.verifiable import GSM8K, IFEval
+from srlm.evaluation.suites.verifiable import GSM8K, Checked, IFEval
 from srlm.records import Prompt
 
 _BENCHES: dict[type[Suite], Callable[..., Bench]] = {
     AlpacaEvalSuite: AlpacaEval,
+    CheckedSuite: Checked,
     GSM8KSuite: GSM8K,
     HarnessSuite: Harness,
     IFEvalSuite: IFEval,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srlm.evaluation.alpaca import alpaca_table
+from srlm.evaluation.checked import checked_table
 from srlm.evaluation.diversity import diversity_table
 from srlm.evaluation.fine_grained import fine_grained_table
 from srlm.evaluation.gsm8k import gsm8k_table
@@ -104,6 +105,7 @@ def _one_by_one(table: Callable[[Mapping[str, Any]], str]) -> Callable[[Results]
 _TABLES: dict[str, Callable[[Results], str]] = {
     "alpaca_eval": _alpaca_eval,
     "diversity": diversity_table,
+    "checked": _one_by_one(checked_table),
     "gsm8k": _one_by_one(gsm8k_table),
     "harness": _harness,
     "head_to_head": _head_to_head,

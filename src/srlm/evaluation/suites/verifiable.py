@@ -1,17 +1,20 @@
-"""Suites whose answers a program checks: IFEval and GSM8K."""
+"""Suites whose answers a program checks: IFEval, GSM8K, and a user's own."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from srlm.config import GSM8KSuite, IFEvalSuite
+from srlm.config import CheckedSuite, GSM8KSuite, IFEvalSuite
 from srlm.errors import DataError
+from srlm.evaluation.checked import checked_figures
 from srlm.evaluation.gsm8k import grade_draws, gsm8k_figures, read_questions, request_text
 from srlm.evaluation.heldout import answer_shape
 from srlm.evaluation.ifeval import ifeval_figures, read_tasks, verify_all
 from srlm.evaluation.suites.asking import Answers, Contestant, GivenAnswers, Place, answers_of, spread
 from srlm.evaluation.suites.bench import Help
+from srlm.judging.checkers import load_checker
 from srlm.records import Prompt
 from srlm.seeds.hub import data_file
+from srlm.seeds.prompts import read_prompts
 from srlm.seeds.source import listed, shown
 
 
@@ -98,3 +101,38 @@ class GSM8K:
             )
         texts = {bare.get(prompt, prompt): text for prompt, text in given.texts.items()}
         return GivenAnswers(given.path, texts)
+
+
+@dataclass
+class Checked:
+    """Points from a program; what could not be answered has none, and is wrong."""
+
+    section: CheckedSuite
+
+    def __post_init__(self) -> None:
+        self.prompts = spread(read_prompts(data_file(self.section.prompts)), self.section.limit)
+        self.check = load_checker(self.section.checker)
+
+    def asked(self) -> list[str]:
+        return [prompt.text for prompt in self.prompts]
+
+    def answer(self, at: Place, who: Contestant) -> Answers:
+        return answers_of(at, self.section, who, self.prompts)
+
+    def examine(self, at: Place, who: Contestant, answers: Answers, help_: Help) -> None:
+        return None
+
+    def figures(self, at: Place, who: Contestant, answers: Answers, findings: None) -> dict[str, Any]:
+        decisive = (self.section.checker, self.section.top, at.run.config.seed)
+        return at.run.result(at.step("figures"), self._measure, answers, *decisive)
+
+    def _measure(self, answers: Answers, _checker: str, top: float, seed: int) -> dict[str, Any]:
+        points: dict[str, list[float]] = {prompt.id: [] for prompt in self.prompts}
+        for item in answers:
+            unanswered = item.prompt_id in answers.unanswered
+            points[item.prompt_id].append(0.0 if unanswered else float(self.check(item.prompt, item.text)))
+        return checked_figures(list(points.values()), top, seed) | {
+            "answers": answer_shape(list(answers)),
+            "unanswered": len(answers.unanswered),
+            "by_prompt": list(points.values()),
+        }

@@ -1,0 +1,76 @@
+"""What came of an arm: the truth about every model of its run, its judge, and the pairs it learned from."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from srlm.proving.tasks import TOP, points
+from srlm.records import Pair
+from srlm.store.jsonl import read_records
+
+
+def measured(folder: Path) -> list[dict[str, Any]]:
+    """The figures of M1, M2 ... in their order, each {name: number or None}; see `of_model`, `of_pairs`."""
+    names = sorted((path.parent.name for path in folder.glob("M*/model")), key=lambda name: int(name[1:]))
+    return [of_model(folder, name) | of_pairs(folder, name) for name in names]
+
+
+def of_model(folder: Path, name: str) -> dict[str, Any]:
+    """A model on the test prompts and as a judge of the fixed probe.
+
+    `greedy`, `sampled`: mean points, 0 to 5; `greedy_right`, `sampled_right`: shares of answers with all
+    points; `pass_8`: the chance that one of eight draws has them; `judge`: pairwise accuracy on answers of
+    different truth, ties half; `tokens`: mean length of a draw; `ended`: share of draws that ended by
+    themselves.
+    """
+    greedy, sampled = (
+        _read(folder / name / f"evaluation/{suite}/figures.json") for suite in ("greedy", "sampled")
+    )
+    judge = _read(folder / name / "evaluation/figures.json")["judge"]
+    return {
+        "model": name,
+        "greedy": greedy["points"]["value"],
+        "greedy_right": greedy["right"]["value"],
+        "sampled": sampled["points"]["value"],
+        "sampled_right": sampled["right"]["value"],
+        "pass_8": sampled["pass_at"]["8"]["value"],
+        "judge": judge["pairwise"]["half"]["value"],
+        "tokens": sampled["answers"]["tokens"],
+        "ended": sampled["answers"]["ended"],
+    }
+
+
+def of_pairs(folder: Path, name: str) -> dict[str, Any]:
+    """The truth about the pairs that made a model; empty for M1.
+
+    `pairs`, a number; `ties`: share of prompts whose best and worst score are equal; `chosen`, `rejected`:
+    mean points; `chosen_right`: share of chosen answers with all points; `pair_right`: share of pairs in
+    which chosen is truly better, equal ones half; `longer`: words by which chosen is longer.
+    """
+    path = folder / name / "pairs.jsonl"
+    if not path.exists():
+        return {}
+    pairs = read_records(path, Pair)
+    truth = [(points(pair.prompt, pair.chosen), points(pair.prompt, pair.rejected)) for pair in pairs]
+    counts = _read(folder / name / "pairs.step.json")["counts"]
+    prompts = sum(counts.values())
+    return {
+        "pairs": len(truth),
+        "ties": counts.get("no pair: tie", 0) / prompts if prompts else None,
+        "chosen": _mean([chosen for chosen, _ in truth]),
+        "rejected": _mean([rejected for _, rejected in truth]),
+        "chosen_right": _mean([float(chosen == TOP) for chosen, _ in truth]),
+        "pair_right": _mean([(chosen > rejected) + 0.5 * (chosen == rejected) for chosen, rejected in truth]),
+        "longer": _mean([len(pair.chosen.split()) - len(pair.rejected.split()) for pair in pairs]),
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found

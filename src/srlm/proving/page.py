@@ -1,0 +1,197 @@
+"""The report of a study: a verdict in words, tables of truth, judge and pairs, paired differences, curves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from markupsafe import Markup
+
+from srlm.proving.arms import ARMS, CONTROLS
+from srlm.proving.comparing import SURE, Difference, Outcomes, Rounds, beside_controls, since_m1
+from srlm.proving.study import Study
+from srlm.report.cells import Cell, Table
+from srlm.report.charts import lines
+from srlm.report.render import environment
+
+TRUTH = {
+    "greedy": "greedy, points",
+    "greedy_right": "greedy, right",
+    "sampled": "sampled, points",
+    "sampled_right": "sampled, right",
+    "pass_8": "pass@8",
+    "judge": "judge, pairs",
+    "tokens": "tokens",
+    "ended": "ended",
+}
+PAIRS = {
+    "pairs": "pairs",
+    "ties": "ties",
+    "chosen": "chosen, points",
+    "rejected": "rejected, points",
+    "chosen_right": "chosen, right",
+    "pair_right": "order right",
+    "longer": "chosen longer by",
+}
+CURVES = ("greedy", "sampled", "judge", "tokens")
+SHARES = {"greedy_right", "sampled_right", "pass_8", "judge", "ended", "ties", "chosen_right", "pair_right"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a study says: sentences, what is missing, tables, and SVG figures."""
+
+    title: str
+    verdicts: list[str]
+    missing: list[str]
+    arms: Mapping[str, str]
+    tables: list[Table]
+    figures: list[str]
+
+
+def write_page(study: Study) -> tuple[Path, Path]:
+    """Markdown and HTML pages in the study's folder."""
+    page = page_of(study)
+    for name in ("study.md", "study.html"):
+        figures = [Markup(svg) for svg in page.figures] if name.endswith("html") else []  # noqa: S704  our own
+        text = environment(name).get_template(f"{name}.jinja").render(page=page, figures=figures)
+        (study.folder / name).write_text(text, "utf-8")
+    return study.folder / "study.md", study.folder / "study.html"
+
+
+def page_of(study: Study) -> Page:
+    """All of a study that is done, put together."""
+    outcomes = outcomes_of(study)
+    differences = beside_controls(outcomes, CONTROLS, "sampled")
+    judges = since_m1(outcomes, "judge")
+    gains = since_m1(outcomes, "sampled")
+    return Page(
+        title=f"A proving ground: {len(outcomes)} arms, {len(study.seeds)} seeds",
+        verdicts=[*verdicts(outcomes, differences), *_judging(judges)],
+        missing=missing(study),
+        arms={arm: ARMS[arm].asks for arm in study.arms},
+        tables=[
+            _differences("Beside the controls", differences),
+            _differences("The last model beside M1: points", gains),
+            _differences("The last model beside M1: its judge, pairwise accuracy", judges),
+            _figures("Truth, round by round", TRUTH, outcomes),
+            _figures("Pairs", PAIRS, outcomes, skip=1),
+        ],
+        figures=_curves(outcomes),
+    )
+
+
+def outcomes_of(study: Study) -> Outcomes:
+    """The rounds of every arm and seed that has them."""
+    found: dict[str, dict[int, Any]] = {}
+    for arm in study.arms:
+        for seed in study.seeds:
+            outcome = study.outcome(seed, arm)
+            if outcome and "rounds" in outcome:
+                found.setdefault(arm, {})[seed] = outcome["rounds"]
+    return found
+
+
+def verdicts(outcomes: Outcomes, differences: Sequence[Difference]) -> list[str]:
+    """What may be said, in words: which arms beat which control, which not, and by how much."""
+    said = []
+    for arm in outcomes:
+        mine = [one for one in differences if one.arm == arm]
+        if mine:
+            said.append(f"{arm}: {'; '.join(map(_said, mine))}.")
+    return said
+
+
+def missing(study: Study) -> list[str]:
+    """What is not in the figures and why: failed seeds, crashed arms, what is not done."""
+    said = []
+    for seed in study.seeds:
+        found = {arm: study.outcome(seed, arm) for arm in study.arms}
+        if any(one and one.get("ground") for one in found.values()):
+            why = next(one["failure"] for one in found.values() if one and one.get("ground"))
+            said.append(f"Seed {seed} is in no figure: {why}.")
+            continue
+        said += [
+            f"{arm}, seed {seed}: {one['failure']}" for arm, one in found.items() if one and "failure" in one
+        ]
+        said += [f"{arm}, seed {seed}: not done yet." for arm, one in found.items() if one is None]
+    return said
+
+
+def _said(one: Difference) -> str:
+    how = f"{one.mean:+.2f} points against {one.other}"
+    if one.p is None:
+        return f"{how} (one seed: nothing can be said)"
+    verdict = "beats" if one.mean > 0 else "is worse than"
+    shown = f"{verdict} {one.other}" if one.is_sure else f"no difference to {one.other} shown"
+    return f"{shown}, {one.mean:+.2f} [{one.low:+.2f}, {one.high:+.2f}] points (p = {one.p:.2g})"
+
+
+def _judging(judges: Sequence[Difference]) -> list[str]:
+    better = [one.arm for one in judges if one.is_sure and one.mean > 0]
+    worse = [one.arm for one in judges if one.is_sure and one.mean < 0]
+    said = "Judging on the fixed probe"
+    if not better and not worse:
+        return [f"{said} changes in no arm (p < {SURE})."]
+    parts = [f"improves in {', '.join(better)}"] if better else []
+    parts += [f"falls in {', '.join(worse)}"] if worse else []
+    return [f"{said} {' and '.join(parts)} (p < {SURE})."]
+
+
+def _differences(title: str, found: Sequence[Difference]) -> Table:
+    note = (
+        "Mean over seeds of the difference within a seed, with its 95 % t interval; p of a paired t test, "
+        f"corrected by Holm over the rows of this table; sure is what is below {SURE}."
+    )
+    rows = tuple(
+        (
+            f"{one.arm} – {one.other}",
+            (
+                Cell(f"{one.mean:+.3f}", "" if one.low is None else f"[{one.low:+.3f}, {one.high:+.3f}]"),
+                Cell("–" if one.p is None else f"{one.p:.2g}{' (sure)' if one.is_sure else ''}"),
+                Cell(str(len(one.by_seed))),
+                Cell(" ".join(f"{value:+.2f}" for value in one.by_seed)),
+            ),
+        )
+        for one in found
+    )
+    return Table(title, note, ("Arm", "difference", "p", "seeds", "seed by seed"), rows)
+
+
+def _figures(title: str, columns: Mapping[str, str], outcomes: Outcomes, skip: int = 0) -> Table:
+    rows = []
+    for arm, seeds in outcomes.items():
+        for place in range(skip, max(map(len, seeds.values()))):
+            rounds = [one[place] for one in seeds.values() if place < len(one)]
+            cells = tuple(_mean(key, [one.get(key) for one in rounds]) for key in columns)
+            rows.append((f"{arm} {rounds[0]['model']}", (Cell(str(len(rounds))), *cells)))
+    return Table(title, "Means over seeds.", ("Arm", "seeds", *columns.values()), tuple(rows))
+
+
+def _mean(key: str, values: Sequence[float | None]) -> Cell:
+    known = [value for value in values if value is not None]
+    if not known:
+        return Cell("–")
+    return Cell(f"{100 * fmean(known):.1f} %" if key in SHARES else f"{fmean(known):.2f}")
+
+
+def _curves(outcomes: Outcomes) -> list[str]:
+    """Means over seeds by model, of the figures in which arms part."""
+    drawn = []
+    for key in CURVES:
+        paths = {arm: path for arm, seeds in outcomes.items() if (path := _path(seeds, key))}
+        if paths:
+            drawn.append(lines(paths, f"{TRUTH[key]}, mean over seeds", "model M", TRUTH[key]))
+    return drawn
+
+
+def _path(seeds: Mapping[int, Rounds], key: str) -> list[tuple[float, float]]:
+    """(number of the model, mean figure), without the models for which no seed has one."""
+    found = []
+    for place in range(max(map(len, seeds.values()))):
+        values = [one[place].get(key) for one in seeds.values() if place < len(one)]
+        known = [value for value in values if value is not None]
+        if known:
+            found.append((place + 1.0, fmean(known)))
+    return found

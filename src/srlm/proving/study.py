@@ -1,0 +1,188 @@
+"""A study: every arm on every seed, each seed in a process of its own, resumed where it was cut.
+
+A seed's process makes its ground and runs one arm after the other; when it dies, the arm at which it was is
+counted as crashed, and a new process goes on with the next. The folder of a study:
+
+    study.json   seed3/judge/ (a run)   seed3/judge.json (its figures, or why there are none)
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from srlm.cores import usable_cores
+from srlm.errors import ConfigError, SrlmError
+from srlm.loop import run_loop
+from srlm.models import cache_folder
+from srlm.process import end_with_parent, message_channel
+from srlm.proving.arms import ARMS, Arm
+from srlm.proving.ground import Ground, GroundSection, prepare
+from srlm.proving.measuring import measured
+from srlm.recipes import load, parse_values
+from srlm.store.files import write_atomically
+from srlm.store.run import open_run
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The folder of a study, its arms and seeds, and what all arms share."""
+
+    folder: Path
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    ground: GroundSection
+    overrides: tuple[str, ...]
+
+    def save(self) -> None:
+        """Write down what is asked for; raises ConfigError where the folder holds another world's study."""
+        path = self.folder / "study.json"
+        shared = {"ground": self.ground.model_dump(mode="json"), "overrides": list(self.overrides)}
+        if path.exists():
+            before = json.loads(path.read_text("utf-8"))
+            if any(before[key] != value for key, value in shared.items()):
+                raise ConfigError(
+                    f"study {self.folder}",
+                    "it was begun with other settings, and figures of two worlds do not belong in one table",
+                    "name another folder with --out, or give the settings in its study.json",
+                )
+        text = json.dumps(shared | {"arms": self.arms, "seeds": self.seeds}, indent=1)
+        write_atomically(path, text + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Study":
+        """The study in a folder."""
+        saved = json.loads((folder / "study.json").read_text("utf-8"))
+        ground = GroundSection.model_validate(saved["ground"])
+        arms, seeds, overrides = (tuple(saved[key]) for key in ("arms", "seeds", "overrides"))
+        return cls(folder, arms, seeds, ground, overrides)
+
+    def outcome(self, seed: int, arm: str) -> dict[str, Any] | None:
+        """The figures of an arm on a seed, or `{"failure": why}`; None where it is not done."""
+        path = self._outcome_path(seed, arm)
+        found: dict[str, Any] | None = json.loads(path.read_text("utf-8")) if path.exists() else None
+        return found
+
+    def keep(self, seed: int, arm: str, outcome: dict[str, Any]) -> None:
+        """Write down what came of an arm on a seed."""
+        write_atomically(self._outcome_path(seed, arm), json.dumps(outcome, indent=1) + "\n")
+
+    def left(self, seed: int) -> list[str]:
+        """The arms of a seed that are not done."""
+        return [arm for arm in self.arms if self.outcome(seed, arm) is None]
+
+    def _outcome_path(self, seed: int, arm: str) -> Path:
+        return self.folder / f"seed{seed}" / f"{arm}.json"
+
+
+def study_of(folder: Path, arms: tuple[str, ...], seeds: int, words: Sequence[str]) -> Study:
+    """A study of so many seeds; words are overrides of the ground, or of the recipe; raises ConfigError."""
+    own = [word for word in words if word.partition(".")[0] in GroundSection.model_fields]
+    try:
+        ground = GroundSection.model_validate(parse_values(own))
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise ConfigError(
+            f"the proving ground has {len(lines)} mistakes:\n    " + "\n    ".join(lines),
+            "the world would be another than you asked for",
+            "see docs/proving-ground.md for its keys",
+        ) from error
+    rest = tuple(word for word in words if word not in own)
+    return Study(folder, arms, tuple(range(seeds)), ground, rest)
+
+
+def conduct(study: Study, tell: Tell) -> None:
+    """Do what is left of a study, as many seeds at a time as there are cores."""
+    study.save()
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        list(pool.map(lambda seed: _seed_in_a_process(study, seed, tell), study.seeds))
+
+
+def _seed_in_a_process(study: Study, seed: int, tell: Tell) -> None:
+    """Do the arms of a seed; where its process dies, that arm is counted and the others go on."""
+    while study.left(seed):
+        command = [sys.executable, "-P", "-m", "srlm.proving.study", str(study.folder), str(seed)]
+        log = study.folder / f"seed{seed}" / "stderr.txt"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        at = ""
+        with (
+            log.open("w") as stderr,
+            subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"},
+            ) as child,
+        ):
+            for line in child.stdout or ():
+                message = json.loads(line)
+                at = message.get("arm", at)
+                tell(f"seed {seed}  {message['says']}")
+            status = child.wait()
+        if status:
+            words = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+            why = f"its process ended with status {status}: {(words or ['it said nothing'])[-1][:300]}"
+            for arm in [at] if at else study.left(seed):
+                study.keep(seed, arm, {"failure": why})
+            tell(f"seed {seed}  {at or 'its ground'} failed: {why}")
+
+
+def do_seed(study: Study, seed: int, say: Callable[..., None]) -> None:
+    """The work of a seed's process: its ground, then the arms that are left."""
+    say(says="pretraining M0 ...")
+    ground = prepare(study.ground, seed, cache_folder() / "proving")
+    say(
+        says=f"M0 is there: coverage {ground.coverage:.0%}"
+        + (", which is too little" if ground.failed else "")
+    )
+    for arm in study.left(seed):
+        say(arm=arm, says=f"{arm} ...")
+        outcome = _outcome(study, ground, arm)
+        study.keep(seed, arm, outcome)
+        last = outcome["rounds"][-1]["sampled"] if "rounds" in outcome else outcome["failure"]
+        say(says=f"{arm}: {last}")
+
+
+def _outcome(study: Study, ground: Ground, arm: str) -> dict[str, Any]:
+    if ground.failed:
+        return {"failure": f"M0 failed to pretrain: coverage {ground.coverage:.0%}", "ground": True}
+    try:
+        return run_arm(study, ground, ARMS[arm], arm)
+    except SrlmError as error:
+        return {"failure": str(error)}
+
+
+def run_arm(study: Study, ground: Ground, arm: Arm, name: str) -> dict[str, Any]:
+    """The loop with an arm's keys, and what came of it, round by round."""
+    loaded = load(ground.recipe, [*study.overrides, *arm.overrides])
+    home = study.folder / f"seed{ground.seed}"
+    others = [home / other for other in study.arms if (home / f"{other}.json").exists() and other != name]
+    with open_run(home / name, loaded.config, loaded.origins, others=others) as run:
+        outcome = run_loop(loaded.config, run)
+    return {"verdict": outcome.verdict, "rounds": measured(home / name)}
+
+
+def main(folder: str, seed: str) -> None:
+    """A seed's process: what it says goes to standard output, a JSON object a line."""
+    channel = message_channel()
+    end_with_parent()
+
+    def say(**message: Any) -> None:
+        print(json.dumps(message), file=channel, flush=True)
+
+    do_seed(Study.read(Path(folder)), int(seed), say)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

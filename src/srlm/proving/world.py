@@ -1,0 +1,85 @@
+"""One small world: what M0 reads before anything else, and the seed data, prompts and tests that follow.
+
+What makes M0 useful is in its documents. Every requirement of an answer fails with a chance of its own, so
+good answers are among many draws without being all of them (coverage). Reviews are often careless, so it
+judges, and not well. All of it is drawn from a seed.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+
+from pydantic import Field
+
+from srlm.config import Section
+from srlm.proving.language import document, remarks, review
+from srlm.proving.tasks import OPERATIONS, Family, Flags, Operation, Task, draw_edit, draw_walk
+from srlm.records import seed_for
+
+
+class WorldSection(Section):
+    """How hard the world is, and how well its people answer and review."""
+
+    families: tuple[Family, ...] = Field(("walk",), min_length=1, description="kinds of tasks")
+    operations: tuple[Operation, ...] = Field(OPERATIONS, min_length=1, description="of `edit`: difficulty")
+    letters: int = Field(5, ge=3, le=8, description="of an `edit`, at most: difficulty")
+    astray: int = Field(3, ge=0, le=12, description="edges of a `walk` that lead elsewhere: difficulty")
+    documents: int = Field(40_000, ge=100, description="documents that M0 reads, half answers, half reviews")
+    faults: float = Field(0.2, ge=0, le=1, description="chance that an answer misses a requirement: coverage")
+    careless: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="reviews that never look at the second and third requirement: how well one judges",
+    )
+    slips: float = Field(0.1, ge=0, le=0.5, description="chance that a remark of a review is wrong: noise")
+    silent: float = Field(0.15, ge=0, le=1, description="reviews without remarks, a score alone")
+    least_coverage: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="share of prompts with a right and a wrong answer among 8 draws of M0, below which a "
+        "seed has failed: no judge could make pairs that teach",
+    )
+
+
+def draw_task(world: WorldSection, chance: random.Random) -> Task:
+    """A random task of one of the world's families."""
+    if chance.choice(world.families) == "walk":
+        return draw_walk(chance, world.astray)
+    return draw_edit(chance, world.operations, world.letters)
+
+
+def documents(world: WorldSection, seed: int) -> Iterator[str]:
+    """What M0 reads: answers as people give them, and reviews of such answers."""
+    chance = random.Random(seed_for(seed, "documents"))  # noqa: S311  not for security
+    for number in range(world.documents):
+        task = draw_task(world, chance)
+        answer = careless_answer(world, task, chance)
+        yield _review(world, task, answer, chance) if number % 2 else document(task.prompt, answer)
+
+
+def tasks(world: WorldSection, count: int, *purpose: object, avoid: Sequence[str] = ()) -> list[Task]:
+    """So many different tasks for a purpose, none with a prompt to avoid."""
+    chance = random.Random(seed_for("tasks", *purpose))  # noqa: S311  not for security
+    found: dict[str, Task] = {}
+    known = set(avoid)
+    while len(found) < count:
+        task = draw_task(world, chance)
+        if task.prompt not in known:
+            found.setdefault(task.prompt, task)
+    return list(found.values())
+
+
+def careless_answer(world: WorldSection, task: Task, chance: random.Random) -> str:
+    """An answer that misses each requirement with the chance `faults`."""
+    fails: Flags = tuple(chance.random() < world.faults for _ in range(5))  # type: ignore[assignment]
+    return task.attempt(chance, fails)
+
+
+def _review(world: WorldSection, task: Task, answer: str, chance: random.Random) -> str:
+    flags = list(task.flags(answer))
+    if chance.random() < world.careless:
+        flags[1] = flags[2] = True
+    flags = [flag != (chance.random() < world.slips) for flag in flags]
+    said = "" if chance.random() < world.silent else remarks(tuple(flags))  # type: ignore[arg-type]
+    return review(task.prompt, answer, said, sum(flags))

@@ -1,0 +1,78 @@
+"""Studies as a user runs them: seeds in processes of their own, an arm that dies, a seed that fails."""
+
+import threading
+import time
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from srlm.cli import main
+from srlm.proving.study import Study, conduct, study_of
+
+TINY = (
+    "world.documents=400", "world.least_coverage=0", "pretraining.layers=1", "pretraining.width=16",
+    "pretraining.heads=2", "sizes.instructions=4", "sizes.ranked=4", "sizes.probe=3", "sizes.test=4",
+    "sizes.given=12", "prompts.count=6", "iterations=2", "sft.epochs=1", "responses.samples=2",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SRLM_CACHE", str(tmp_path / "cache"))
+
+
+def seed_process() -> psutil.Process | None:
+    for one in psutil.Process().children(recursive=True):
+        if "srlm.proving.study" in " ".join(one.cmdline()):
+            return one
+    return None
+
+
+def test_an_arm_whose_process_dies_is_counted_and_the_others_go_on(tmp_path):
+    study = study_of(tmp_path / "study", ("judge", "oracle"), 1, TINY)
+    said: list[str] = []
+    thread = threading.Thread(target=conduct, args=(study, said.append))
+    thread.start()
+    while not (tmp_path / "study/seed0/judge/config.json").exists():
+        assert thread.is_alive(), said
+        time.sleep(0.05)
+    seed_process().kill()
+    thread.join(timeout=120)
+    assert "status -9" in study.outcome(0, "judge")["failure"]
+    assert study.outcome(0, "oracle")["rounds"][0]["model"] == "M1"
+    assert any("judge failed" in line for line in said)
+
+
+def test_a_study_is_told_reported_and_goes_on(tmp_path):
+    words = ["prove", "oracle", "random", *TINY, "--out", str(tmp_path / "study")]
+    first = CliRunner().invoke(main, [*words, "--seeds", "1"])
+    assert first.exit_code == 0, first.output
+    assert "seed 0  oracle" in first.output
+    assert "study.html" in first.output
+    before = (tmp_path / "study/seed0/oracle.json").stat().st_mtime_ns
+    again = CliRunner().invoke(main, [*words, "--seeds", "2"])
+    assert again.exit_code == 0, again.output
+    assert "seed 0" not in again.output
+    assert "seed 1  oracle" in again.output
+    assert (tmp_path / "study/seed0/oracle.json").stat().st_mtime_ns == before
+    assert Study.read(tmp_path / "study").seeds == (0, 1)
+    other = CliRunner().invoke(main, [*words, "--seeds", "1", "world.faults=0.3"])
+    assert other.exit_code == 2
+    assert "begun with other settings" in other.output
+
+
+def test_a_seed_whose_model_learned_nothing_has_failed_by_a_rule_said_beforehand(tmp_path):
+    words = [
+        "prove",
+        "oracle",
+        *TINY,
+        "world.least_coverage=0.9",
+        "--seeds",
+        "1",
+        "--out",
+        str(tmp_path / "study"),
+    ]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert "Seed 0 is in no figure: M0 failed to pretrain: coverage" in result.output
