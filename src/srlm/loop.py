@@ -10,7 +10,7 @@ from typing import Any
 
 from srlm.config import Action, Config
 from srlm.engines.base import Engine
-from srlm.engines.opening import open_engine, open_roles, resolve_others
+from srlm.engines.opening import check_engine, open_engine, open_roles, resolve_others
 from srlm.errors import DataError
 from srlm.evaluation.panel import Evaluation
 from srlm.judging.eft import as_responses
@@ -46,6 +46,7 @@ class Outcome:
 def run_loop(config: Config, run: Run) -> Outcome:
     """Train M1 … M(iterations) from a base model by self-rewarding (section 2.4)."""
     check_launcher(config.launcher, config.sft, config.dpo)
+    check_engine(config.engine)
     seed, rubric = load_seed(config.data), grading_rubric(config.judge.rubric)
     base = resolve(config.model)
     others = resolve_others(config)

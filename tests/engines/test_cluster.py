@@ -3,9 +3,12 @@
 import pytest
 
 from srlm.config import LocalEngineSection, RayEngineSection, VllmEngineSection
+from srlm.engines.opening import check_engine
 from srlm.engines.ray.cluster import reach, share_of
 from srlm.errors import ConfigError, EngineError
+from srlm.loop import run_loop
 from srlm.recipes import load
+from srlm.store.run import open_run
 
 
 def test_servers_are_for_an_engine_that_asks_them():
@@ -48,6 +51,26 @@ def test_a_worker_that_would_write_otherwise_or_cannot_is_refused():
         replica.check(replica.Place("10.0.0.7", here | {"torch": "1.0"}))
     with pytest.raises(EngineError, match=r"a replica on 10.0.0.7(.|\n)*take 26.0 GiB, 8.0 GiB are free"):
         replica.check(replica.Place("10.0.0.7", here, needed=26 * 2**30, free=8 * 2**30))
+
+
+def test_a_run_says_before_any_work_that_its_engine_cannot_begin(tiny, tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    overrides = [f"model.name={tiny.path}", "engine.kind=ray", "engine.engine.kind=scripted"]
+    config = load("smollm2", [*overrides, "engine.address=127.0.0.1:1"]).config
+    with (
+        open_run(tmp_path / "run", config) as run,
+        pytest.raises(EngineError, match="no Ray cluster can be reached"),
+    ):
+        run_loop(config, run)
+    assert not list((tmp_path / "run").rglob("*.step.json"))
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_started_here_says_at_once_that_it_has_no_room():
+    pytest.importorskip("ray", reason="Ray is not installed")
+    section = RayEngineSection(engine=LocalEngineSection(), address="local", gpus=64)
+    with pytest.raises(EngineError, match=r"engine.gpus=64(.|\n)*has room for one: "):
+        check_engine(section)
 
 
 def test_a_machine_that_reaches_no_cluster_is_told_to_join_it():

@@ -130,6 +130,13 @@ def test_a_run_goes_on_from_its_store_on_another_machine(place, tmp_path):
     assert (tmp_path / "third/M2/responses.jsonl").read_bytes() == whole
 
 
+def test_a_run_that_gets_a_store_later_is_kept_at_once(place, tmp_path):
+    with open_run(tmp_path / "run", CONFIG) as run:
+        run.result("M1/figures", lambda: {"right": 7})
+    with open_run(tmp_path / "run", CONFIG, store=place):
+        assert any(name.endswith("M1/figures.json") for name in kept_at(place))
+
+
 def test_a_block_is_a_shard_and_what_is_kept_is_not_kept_again(place, tmp_path):
     write(tmp_path / "run", place, ScriptedEngine())
     files, root = store_of(place)

@@ -32,6 +32,14 @@ def open_engine(section: EngineSection, model: Model | None) -> Iterator[Engine]
         engine.close()
 
 
+def check_engine(section: EngineSection) -> None:
+    """Raise ConfigError or EngineError where an engine over a cluster could not begin."""
+    if isinstance(section, RayEngineSection):
+        from srlm.engines.ray import cluster  # loads Ray
+
+        cluster.check(section)
+
+
 def make_engine(section: EngineSection, model: Model | None) -> Engine:
     """The engine of a section for a model; it loads nothing before it is asked. Raises ConfigError."""
     if isinstance(section, RayEngineSection):

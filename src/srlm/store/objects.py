@@ -115,6 +115,6 @@ def _filesystem(url: str) -> tuple[Any, str]:
         raise ConfigError(
             f"--store {url}",
             f"no file system for it is installed ({error})",
-            "install the one that fsspec names: s3fs for s3://, gcsfs for gs://, adlfs for abfs://",
+            "install the one that fsspec names: pip install 'srlm[s3]' for s3://, gcsfs for gs://, adlfs for abfs://",
         ) from error
     return files, root

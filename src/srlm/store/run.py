@@ -275,6 +275,8 @@ def open_run(
             saved = {"config": config.model_dump(mode="json"), "origins": origins or {}}
             write_atomically(folder / "config.json", json.dumps(saved, indent=1) + "\n")
             write_atomically(folder / "run.json", json.dumps(_made_with(folder), indent=1) + "\n")
+        if mirror:
+            mirror.sync()  # what was there before it had a store
         yield Run(folder, config, progress or Quiet(), mirror, others=others)
         if mirror:
             mirror.sync()

@@ -120,8 +120,33 @@ def share_of(section: RayEngineSection, nodes: Sequence[dict[str, Any]]) -> Shar
     return Share(cpus, gpus, wanted)
 
 
+def placed(section: RayEngineSection, *, is_ours: bool) -> Share:
+    """What a replica takes of a machine of the cluster.
+
+    Raises EngineError where there is no room for one, and none can come: `is_ours`, this process started it.
+    """
+    nodes = machines()
+    share = share_of(section, nodes)
+    if is_ours and not share.room(nodes):
+        raise no_room(share, nodes, 0)
+    return share
+
+
+def check(section: RayEngineSection) -> None:
+    """Raise EngineError or ConfigError where the engine could not begin: no Ray, no cluster, or no room."""
+    is_ours = reach(section.address)
+    try:
+        placed(section, is_ours=is_ours)
+    finally:
+        if is_ours:
+            leave()
+
+
 def no_room(share: Share, nodes: Sequence[dict[str, Any]], seconds: float) -> EngineError:
-    """The error for a cluster in which not one replica has found room, and what would fit."""
+    """The error for a cluster in which not one replica has found room, and what would fit.
+
+    `seconds` were waited; 0 where no waiting would help.
+    """
     there = [
         f"{node['NodeManagerAddress']} has {node['Resources'].get('CPU', 0):g} cores and "
         f"{node['Resources'].get('GPU', 0):g} GPUs"
@@ -130,7 +155,8 @@ def no_room(share: Share, nodes: Sequence[dict[str, Any]], seconds: float) -> En
     more = f", and {len(nodes) - 5} more machines" if len(nodes) > 5 else ""
     return EngineError(
         f"engine.cpus={share.cpus:g}, engine.gpus={share.gpus:g} a replica",
-        f"no machine of the cluster could start one within {seconds:g} s: {'; '.join(there)}{more}",
+        f"no machine of the cluster {'could start one' if seconds else 'has room for one'}"
+        f"{f' within {seconds:g} s' if seconds else ''}: {'; '.join(there)}{more}",
         "ask for less a replica (engine.gpus=0 computes on cores), end what else holds the machines, or add "
         "larger ones; a cluster that grows by itself may need a longer engine.start_timeout_s",
     )

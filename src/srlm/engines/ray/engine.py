@@ -82,7 +82,7 @@ class RayEngine:
             if self._replicas is None:
                 self._is_ours = cluster.reach(self._section.address)
                 try:
-                    share = cluster.share_of(self._section, cluster.machines())
+                    share = cluster.placed(self._section, is_ours=self._is_ours)
                     self._replicas = Replicas(self._section, self._model, share)
                 except BaseException:
                     self._leave()
