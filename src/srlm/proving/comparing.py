@@ -44,12 +44,13 @@ class Difference:
 
 
 def beside_controls(outcomes: Outcomes, controls: Sequence[str], figure: str) -> list[Difference]:
-    """Every arm against every control that was run, by the last model's figure."""
+    """Every arm against every control that was run, by the last model's figure; two controls once."""
+    known = [control for control in controls if control in outcomes]
     found = [
         _difference(arm, control, figure, _paired(outcomes, arm, control, figure))
-        for control in controls
+        for place, control in enumerate(known)
         for arm in outcomes
-        if arm != control and control in outcomes
+        if arm not in known[: place + 1]
     ]
     return corrected([one for one in found if one.by_seed])
 

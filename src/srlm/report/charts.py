@@ -5,7 +5,7 @@ matplotlib draws with stand-in colours that become CSS variables of the page; it
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -21,6 +21,8 @@ MOST_POINTS = 1500
 """Points in a cloud; of more, so many are shown, evenly spread over all."""
 ROOM = 36
 """Characters of names that stand side by side under an axis; longer ones are turned."""
+LEGEND = 48
+"""Characters of names that stand side by side above the axes, with the room between them."""
 
 Points = Sequence[tuple[float, float]]
 
@@ -33,6 +35,7 @@ def lines(series: Mapping[str, Points], title: str, x: str, y: str) -> str:
             few = len(points) < 12
             shape = {"marker": "o" if few else None, "ms": 4}
             axes.plot(*zip(*points, strict=True), color=_colour(name, series), label=name, **shape)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         _legend(axes, series)
 
     return _figure(draw, title, x, y)
@@ -226,10 +229,16 @@ def _legend(axes: Any, groups: Mapping[str, Any]) -> None:
         axes.figure.legend(
             fontsize=10,
             loc="outside upper left",
-            ncols=min(len(groups), 6),
+            ncols=_beside(groups),
             handlelength=1.1,
             columnspacing=1.2,
         )
+
+
+def _beside(names: Iterable[str]) -> int:
+    """How many names of a legend stand in a row, so that none is cut off."""
+    widths = [len(name) + 4 for name in names]
+    return max(1, min(len(widths), 6, LEGEND * len(widths) // sum(widths)))
 
 
 def _spread(points: Points, most: int) -> Points:
