@@ -43,11 +43,17 @@ def tokenizer(tiny):
         ({}, {}),
         ({"excess_weight": 0.4}, {"ld_alpha": 0.4}),
         ({"length_normalised": True}, {"loss_type": ["sigmoid_norm"]}),
+        ({"loss": "ipo", "length_normalised": True}, {"loss_type": ["ipo"]}),
+        (
+            {"loss": "robust", "label_smoothing": 0.2},
+            {"loss_type": ["robust"], "label_smoothing": 0.2},
+        ),
     ],
-    ids=["DPO", "LD-DPO", "LN-DPO"],
+    ids=["DPO", "LD-DPO", "LN-DPO", "IPO", "robust DPO"],
 )
 def test_dpo_equals_trl(tiny, tokenizer, tmp_path, ours, theirs):
     policy, reference = load(tiny.path), load(tiny.path)
+    torch.manual_seed(0)
     with torch.no_grad():  # move the policy away from the reference, or every margin is zero
         for parameter in policy.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.02)

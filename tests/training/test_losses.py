@@ -7,12 +7,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from srlm.config import DpoSection
 from srlm.training import losses, policy
 from srlm.training.batches import Tokens, collate
 from srlm.training.losses import (
     answer_weights,
     balanced_sft_loss,
     dpo_losses,
+    nll_losses,
     sft_loss,
     sum_by_sequence,
     target_logprobs,
@@ -28,6 +30,46 @@ def test_dpo_loss_by_hand():
     loss, margin = dpo_losses(*(torch.tensor([x]) for x in (-1.0, -2.0, -1.5, -1.5)), beta=0.1)
     assert margin.item() == pytest.approx(0.1)
     assert loss.item() == pytest.approx(0.644397, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted"),
+    [
+        # m = 0.1: right = log(1 + e^-0.1) = 0.644397, turned = log(1 + e^0.1) = 0.744397
+        ({"smoothing": 0.2}, 0.8 * 0.644397 + 0.2 * 0.744397),
+        ({"form": "robust", "smoothing": 0.2}, (0.8 * 0.644397 - 0.2 * 0.744397) / 0.6),
+        # the difference of log ratios is 1, 1 / (2 beta) is 5
+        ({"form": "ipo"}, 16.0),
+        # gamma 0.3: m = -0.2, log(1 + e^0.2) = 0.798139
+        ({"more": -0.3}, 0.798139),
+    ],
+    ids=["cDPO", "robust", "IPO", "SimPO's margin"],
+)
+def test_other_losses_by_hand(keys, wanted):
+    """chosen -1 (reference -1.5), rejected -2 (reference -1.5), beta 0.1, as above."""
+    loss, margin = dpo_losses(*(torch.tensor([x]) for x in (-1.0, -2.0, -1.5, -1.5)), beta=0.1, **keys)
+    assert loss.item() == pytest.approx(wanted, abs=1e-5)
+    assert margin.item() == pytest.approx(0.1)
+
+
+def test_the_nll_term_by_hand():
+    """Sums -6 over 3 tokens and -4 over 1: 2 and 4 nats a token."""
+    assert nll_losses(torch.tensor([-6.0, -4.0]), torch.tensor([3, 1])).tolist() == [2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"loss": "robust"}, "without label_smoothing"),
+        ({"loss": "ipo", "label_smoothing": 0.1}, "has no label_smoothing"),
+        ({"loss": "ipo", "length_margin": 0.1}, "no length_margin"),
+        ({"loss": "simpo"}, "length_normalised=true"),
+        ({"target_margin": 0.5}, "is SimPO's"),
+    ],
+)
+def test_terms_that_do_not_go_together_are_refused(keys, words):
+    with pytest.raises(ValueError, match=words):
+        DpoSection(**keys)
 
 
 def test_dpo_starts_at_log_two_and_pulls_the_answers_apart():

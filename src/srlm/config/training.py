@@ -101,6 +101,20 @@ class DpoSection(TrainingSection):
     learning_rate: float = Field(1e-6, gt=0, description="paper: 1e-6")
     min_learning_rate: float = Field(1e-7, ge=0, description="paper: 1e-7")
     beta: float = Field(0.1, gt=0, description="strength of the pull to the reference (paper: 0.1)")
+    loss: Literal["dpo", "robust", "ipo", "simpo"] = Field(
+        "dpo",
+        description="DPO; robust DPO (arXiv 2403.00409); IPO (arXiv 2310.12036); or SimPO "
+        "(arXiv 2405.14734), which has no reference",
+    )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="chance that a pair is the wrong way round: with `dpo` cDPO, needed by `robust`",
+    )
+    target_margin: float = Field(
+        0.0, ge=0, description="gamma of SimPO: by how much chosen is to be ahead (there half of `beta`)"
+    )
     nll: float = Field(
         0.0,
         ge=0,
@@ -123,3 +137,20 @@ class DpoSection(TrainingSection):
         description="weight of tokens beyond the shorter answer's length (alpha of LD-DPO, "
         "arXiv 2409.06411); 1: DPO",
     )
+
+    @model_validator(mode="after")
+    def _terms_that_go_together(self) -> "DpoSection":
+        smooth = self.loss in {"dpo", "robust"}
+        if self.loss == "robust" and not self.label_smoothing:
+            raise ValueError("loss=robust is DPO without label_smoothing, the share of wrong pairs: set it")
+        if not smooth and (self.label_smoothing or self.length_margin):
+            raise ValueError(
+                f"loss={self.loss} has no label_smoothing and no length_margin: drop them, or take loss=dpo"
+            )
+        if self.loss == "simpo" and not self.length_normalised:
+            raise ValueError("loss=simpo takes mean log-probabilities a token: set length_normalised=true")
+        if self.target_margin and self.loss != "simpo":
+            raise ValueError(
+                f"target_margin is SimPO's, and loss={self.loss}: set loss=simpo, or leave it out"
+            )
+        return self

@@ -83,6 +83,8 @@ def reference_logprobs(
 ) -> list[tuple[float, float]]:
     """(chosen, rejected) of every pair by the start model, as the loss weighs them; from the file when it
     is there."""
+    if section.loss == "simpo":
+        return [(0.0, 0.0)] * len(pairs)  # which has none
     if world.agreed(path.exists()):
         return [tuple(json.loads(line)) for line in path.read_text().splitlines()]
     model.eval()
@@ -111,9 +113,14 @@ def dpo_micro_loss(
         def share(model: Any, group: list[int]) -> tuple[Tensor, Metrics]:
             said = pair_logprobs(model, [pairs[index] for index in group], section, pad, autocast)
             known = torch.tensor([reference[index] for index in group], device=said.weighed.device)
-            more = section.length_margin * (said.lengths[:, 0] - said.lengths[:, 1])
+            more = section.length_margin * (said.lengths[:, 0] - said.lengths[:, 1]) - section.target_margin
             chosen, rejected = said.weighed.T
-            losses, margin = dpo_losses(chosen, rejected, known[:, 0], known[:, 1], section.beta, more=more)
+            losses, margin = dpo_losses(
+                *(chosen, rejected, known[:, 0], known[:, 1], section.beta),
+                more=more,
+                form="dpo" if section.loss == "simpo" else section.loss,
+                smoothing=section.label_smoothing,
+            )
             if section.nll:
                 losses = losses + section.nll * nll_losses(said.summed[:, 0], said.lengths[:, 0])
             rewards = section.beta * (said.weighed - known)

@@ -7,7 +7,7 @@ is that of one chunk all the same. In float32 they stand a few rows at a time on
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 AT_A_TIME = {"cpu": 2**20, "cuda": 2**26}
 """Logits taken to float32 at once; on a CPU as many as its cache holds, for new memory is slow there."""
 Logits = Callable[[Tensor], Tensor]
+LossForm = Literal["dpo", "robust", "ipo"]
 
 
 def target_logprobs(hidden: Tensor, targets: Tensor, logits_of: Logits, chunk: int) -> Tensor:
@@ -132,12 +133,24 @@ def dpo_losses(
     beta: float,
     *,
     more: Tensor | float = 0.0,
+    form: LossForm = "dpo",
+    smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """The DPO loss and the margin of implicit rewards of each pair (Rafailov et al. 2023, equation 7).
+    """The loss and the margin of implicit rewards of each pair (DPO: Rafailov et al. 2023, equation 7).
 
-    All arguments are [pairs], log-probabilities of whole answers. Loss = -log sigmoid(margin + more),
+    All arguments are [pairs], log-probabilities of whole answers.
     margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected)).
-    `more` is 0 for DPO; R-DPO (arXiv 2403.19159) gives alpha * (tokens of chosen - tokens of rejected).
+    `more` is 0 for DPO; R-DPO (arXiv 2403.19159) gives alpha * (tokens of chosen - tokens of rejected), SimPO
+    (arXiv 2405.14734) -gamma, with references of 0. With m = margin + more and s = smoothing, the loss is
+
+    dpo     -log sigmoid(m); with smoothing -(1 - s) log sigmoid(m) - s log sigmoid(-m) (cDPO)
+    robust  (-(1 - s) log sigmoid(m) + s log sigmoid(-m)) / (1 - 2 s) (rDPO, arXiv 2403.00409)
+    ipo     (margin / beta - 1 / (2 beta))^2 (arXiv 2310.12036, equation 17)
     """
     margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected))
-    return -F.logsigmoid(margin + more), margin
+    if form == "ipo":
+        return (margin / beta - 1 / (2 * beta)) ** 2, margin
+    right, turned = -F.logsigmoid(margin + more), -F.logsigmoid(-(margin + more))
+    if form == "robust":
+        return ((1 - smoothing) * right - smoothing * turned) / (1 - 2 * smoothing), margin
+    return (1 - smoothing) * right + smoothing * turned, margin
