@@ -45,7 +45,36 @@ ARMS: dict[str, Arm] = {
         "Chosen is drawn within half a point of the best, against the winner's curse.",
         ("pairs.chosen_within=0.5",),
     ),
+    "two-pairs": Arm("Two pairs a prompt.", ("pairs.per_prompt=2",)),
+    "against-random": Arm("The best against any other answer.", ("pairs.rejected=random",)),
+    "sure": Arm(
+        "Only pairs whose gap exceeds the standard deviation of the two scores.", ("pairs.min_deviations=1",)
+    ),
+    "sure-ties": Arm("Among equal scores the one the judge is surest of.", ("pairs.ties=variance",)),
+    "length-control": Arm(
+        "ρ tiers of Meta-Rewarding (arXiv 2407.19594): short good answers against long bad ones.",
+        ("pairs.length_control=0.2",),
+    ),
     "dpo": Arm("Without the NLL term.", ("dpo.nll=0",)),
+    "cdpo": Arm("A tenth of the pairs taken to be the wrong way round.", ("dpo.label_smoothing=0.1",)),
+    "robust": Arm(
+        "The same, unbiased (robust DPO, arXiv 2403.00409).", ("dpo.loss=robust", "dpo.label_smoothing=0.1")
+    ),
+    "ipo": Arm(
+        "IPO (arXiv 2310.12036), by token as its authors do.", ("dpo.loss=ipo", "dpo.length_normalised=true")
+    ),
+    "simpo": Arm(
+        "SimPO (arXiv 2405.14734): no reference; beta 2, gamma 1.",
+        ("dpo.loss=simpo", "dpo.length_normalised=true", "dpo.beta=2", "dpo.target_margin=1"),
+    ),
+    "ln-dpo": Arm("Mean log-probabilities a token.", ("dpo.length_normalised=true", "dpo.beta=1")),
+    "ld-dpo": Arm(
+        "Tokens beyond the shorter answer count half (arXiv 2409.06411).", ("dpo.excess_weight=0.5",)
+    ),
+    "r-dpo": Arm(
+        "The longer chosen is than rejected, the less it is pushed (arXiv 2403.19159).",
+        ("dpo.length_margin=0.05",),
+    ),
 }
 DEFAULT = ("judge", "random", "consensus", "oracle", "judge+consensus")
 """What `srlm prove` runs when it is told no arm: within 15 minutes on two cores."""
