@@ -60,7 +60,7 @@ def prompts(tmp_path):
 
 def test_every_suite_has_a_command_whose_help_names_its_keys(cli):
     kinds = [kind for kind in section_types().values() if issubclass(kind, Suite)]
-    assert len(kinds) == 7
+    assert len(kinds) == 8
     for kind in kinds:
         name = kind.model_fields["suite"].default
         shown = cli("eval", name.replace("_", "-"), "--help").output
