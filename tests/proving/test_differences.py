@@ -77,7 +77,7 @@ def test_the_page_says_what_is_shown_and_what_is_not(study):
     assert "oracle: beats random, +1.01" in said
     assert "judge: no difference to random shown, +0.25 [+0.04, +0.46]" in said
     assert page.missing == ["oracle, seed 3: not done yet."]
-    markdown, html = write_page(study)
+    markdown, html = write_page(page, study.folder)
     assert "| oracle – random | +1.010" in markdown.read_text("utf-8")
     text = html.read_text("utf-8")
     assert text.count("<svg") == 4
@@ -91,7 +91,7 @@ def test_failures_are_counted_and_never_dropped(study):
     said = missing(study)
     assert "oracle, seed 3: its process ended with status -9: <b>killed</b>" in said
     assert "Seed 2 is in no figure: M0 failed to pretrain: coverage 3%." in said
-    assert "&lt;b&gt;killed" in write_page(study)[1].read_text("utf-8")
+    assert "&lt;b&gt;killed" in write_page(page_of(study), study.folder)[1].read_text("utf-8")
 
 
 def test_a_study_goes_on_only_in_its_own_world(study, tmp_path):

@@ -1,5 +1,9 @@
 """Studies as a user runs them: seeds in processes of their own, an arm that dies, a seed that fails."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -42,6 +46,39 @@ def test_an_arm_whose_process_dies_is_counted_and_the_others_go_on(tmp_path):
     assert "status -9" in study.outcome(0, "judge")["failure"]
     assert study.outcome(0, "oracle")["rounds"][0]["model"] == "M1"
     assert any("judge failed" in line for line in said)
+
+
+def test_ctrl_c_counts_nothing_and_the_same_command_goes_on(tmp_path):
+    words = [
+        sys.executable,
+        "-m",
+        "srlm.cli",
+        "prove",
+        "judge",
+        *TINY,
+        "--seeds",
+        "1",
+        "--out",
+        str(tmp_path / "study"),
+    ]
+    first = subprocess.Popen(words, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    while not (tmp_path / "study/seed0/judge/config.json").exists():
+        assert first.poll() is None
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGINT)
+    assert first.wait(timeout=30) == 130
+    assert not (tmp_path / "study/seed0/judge.json").exists()
+    again = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "rounds" in Study.read(tmp_path / "study").outcome(0, "judge")
+
+
+def test_a_typo_is_said_before_anything_is_made(tmp_path):
+    words = ["prove", "judge", "dpo.bta=0.3", "--out", str(tmp_path / "study")]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "did you mean 'dpo.beta'" in result.output
+    assert not (tmp_path / "study").exists()
 
 
 def test_a_study_is_told_reported_and_goes_on(tmp_path):

@@ -31,8 +31,8 @@ def prove(words: tuple[str, ...], *, seeds: int, out: Path) -> None:
     study = study_of(out, tuple(arms), seeds, tuple(word for word in words if "=" in word))
     began = time.monotonic()
     conduct(study, lambda line: click.echo(f"{(time.monotonic() - began) / 60:5.1f} min  {line}"))
-    pages = write_page(study)
     page = page_of(study)
+    pages = write_page(page, out)
     click.echo()
     for line in [*page.verdicts, *page.missing]:
         click.echo(line)

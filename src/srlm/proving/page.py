@@ -50,14 +50,13 @@ class Page:
     figures: list[str]
 
 
-def write_page(study: Study) -> tuple[Path, Path]:
-    """Markdown and HTML pages in the study's folder."""
-    page = page_of(study)
+def write_page(page: Page, folder: Path) -> tuple[Path, Path]:
+    """The page as Markdown and HTML in a folder."""
     for name in ("study.md", "study.html"):
         figures = [Markup(svg) for svg in page.figures] if name.endswith("html") else []  # noqa: S704  our own
         text = environment(name).get_template(f"{name}.jinja").render(page=page, figures=figures)
-        (study.folder / name).write_text(text, "utf-8")
-    return study.folder / "study.md", study.folder / "study.html"
+        (folder / name).write_text(text, "utf-8")
+    return folder / "study.md", folder / "study.html"
 
 
 def page_of(study: Study) -> Page:

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -101,15 +102,31 @@ def study_of(folder: Path, arms: tuple[str, ...], seeds: int, words: Sequence[st
 
 
 def conduct(study: Study, tell: Tell) -> None:
-    """Do what is left of a study, as many seeds at a time as there are cores."""
+    """Do what is left of a study, as many seeds at a time as there are cores.
+
+    Raises ConfigError before anything is made where an arm is no valid config.
+    """
+    for arm in study.arms:
+        load("proving-ground", [*study.overrides, *ARMS[arm].overrides])
     study.save()
+    interrupted = threading.Event()
     with ThreadPoolExecutor(usable_cores()) as pool:
-        list(pool.map(lambda seed: _seed_in_a_process(study, seed, tell), study.seeds))
+        seeds = [pool.submit(_seed_in_a_process, study, seed, tell, interrupted) for seed in study.seeds]
+        try:
+            for one in seeds:
+                one.result()
+        except BaseException:
+            interrupted.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def _seed_in_a_process(study: Study, seed: int, tell: Tell) -> None:
-    """Do the arms of a seed; where its process dies, that arm is counted and the others go on."""
-    while study.left(seed):
+def _seed_in_a_process(study: Study, seed: int, tell: Tell, interrupted: threading.Event) -> None:
+    """Do the arms of a seed; where its process dies, that arm is counted and the others go on.
+
+    Where the study is interrupted, the process ends and nothing is counted.
+    """
+    while study.left(seed) and not interrupted.is_set():
         command = [sys.executable, "-P", "-m", "srlm.proving.study", str(study.folder), str(seed)]
         log = study.folder / f"seed{seed}" / "stderr.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -123,19 +140,27 @@ def _seed_in_a_process(study: Study, seed: int, tell: Tell) -> None:
                 stderr=stderr,
                 text=True,
                 env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"},
+                start_new_session=True,  # Ctrl-C is ours to answer
             ) as child,
         ):
+            threading.Thread(target=_end_with, args=(interrupted, child), daemon=True).start()
             for line in child.stdout or ():
                 message = json.loads(line)
                 at = message.get("arm", at)
                 tell(f"seed {seed}  {message['says']}")
             status = child.wait()
-        if status:
+        if status and not interrupted.is_set():
             words = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
             why = f"its process ended with status {status}: {(words or ['it said nothing'])[-1][:300]}"
             for arm in [at] if at else study.left(seed):
                 study.keep(seed, arm, {"failure": why})
             tell(f"seed {seed}  {at or 'its ground'} failed: {why}")
+
+
+def _end_with(interrupted: threading.Event, child: "subprocess.Popen[str]") -> None:
+    while child.poll() is None:
+        if interrupted.wait(1.0):
+            child.kill()
 
 
 def do_seed(study: Study, seed: int, say: Callable[..., None]) -> None:
@@ -150,8 +175,10 @@ def do_seed(study: Study, seed: int, say: Callable[..., None]) -> None:
         say(arm=arm, says=f"{arm} ...")
         outcome = _outcome(study, ground, arm)
         study.keep(seed, arm, outcome)
-        last = outcome["rounds"][-1]["sampled"] if "rounds" in outcome else outcome["failure"]
-        say(says=f"{arm}: {last}")
+        ended = (
+            f"{outcome['rounds'][-1]['sampled']:.2f} points" if "rounds" in outcome else outcome["failure"]
+        )
+        say(says=f"{arm}: {ended}")
 
 
 def _outcome(study: Study, ground: Ground, arm: str) -> dict[str, Any]:
