@@ -5,19 +5,25 @@ whose scores are dealt out at random, and a vote without any judge.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from srlm.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What an arm asks, and the keys in which it differs."""
+    """What an arm asks, and the keys in which it differs; `{ground}` stands for the folder of its seed."""
 
     asks: str
     overrides: tuple[str, ...]
 
+    def on(self, ground: Path) -> list[str]:
+        """The overrides on the ground of a seed."""
+        return [key.replace("{ground}", str(ground)) for key in self.overrides]
+
 
 CONTROLS = ("random", "consensus")
+ROOM = ("data.instructions={ground}/instructions-few.jsonl", "dpo.learning_rate=3e-4", "dpo.nll=0")
 
 ARMS: dict[str, Arm] = {
     "judge": Arm("The paper's loop: the model's own judge, mean of three verdicts, N = 8.", ()),
@@ -38,8 +44,35 @@ ARMS: dict[str, Arm] = {
     ),
     "n2": Arm("N = 2.", ("responses.samples=2",)),
     "n4": Arm("N = 4, the paper's.", ("responses.samples=4",)),
+    "n2-wide": Arm(
+        "N = 2 for four times the prompts: as many answers.", ("responses.samples=2", "prompts.count=1600")
+    ),
+    "n4-wide": Arm(
+        "N = 4 for twice the prompts: as many answers.", ("responses.samples=4", "prompts.count=800")
+    ),
+    "one-verdict": Arm("A single verdict an answer.", ("judge.samples=1",)),
+    "eight-verdicts": Arm("The mean of eight verdicts.", ("judge.samples=8",)),
     "expected": Arm(
         "The expected grade, without reasons.", ("judge.scoring=expected", "judge.justify=false")
+    ),
+    "expected-after-reasons": Arm(
+        "The expected grade after each of three sampled reasons.", ("judge.scoring=expected",)
+    ),
+    "multiple-choice": Arm(
+        "A level at once in place of points with remarks, in EFT and in judging (section 2.1).",
+        ("data.ranked={ground}/ranked-choice.jsonl", "judge.rubric={ground}/rubric-choice.md"),
+    ),
+    "shuffled-eft": Arm(
+        "EFT with its labels dealt out at random: as many steps, nothing about judging.",
+        ("data.ranked={ground}/ranked-shuffled.jsonl",),
+    ),
+    "biased": Arm(
+        "EFT by somebody who takes length for quality.", ("data.ranked={ground}/ranked-biased.jsonl",)
+    ),
+    "room": Arm("Room to hack: 20 right answers, a hard optimiser without NLL.", ROOM),
+    "biased-room": Arm(
+        "The same room, and EFT by somebody who takes length for quality.",
+        ("data.ranked={ground}/ranked-biased.jsonl", *ROOM),
     ),
     "near-top": Arm(
         "Chosen is drawn within half a point of the best, against the winner's curse.",

@@ -16,7 +16,8 @@ from pydantic import Field
 from srlm.config import LocalEngineSection, PretrainingSection, ResponsesSection, Section
 from srlm.engines.opening import open_engine
 from srlm.models import Model, folder_digest
-from srlm.proving.language import CHAT_TEMPLATE, RUBRIC, WORDS, remarks
+from srlm.proving.labels import biased, dealt_anew, without_remarks
+from srlm.proving.language import CHAT_TEMPLATE, CHOICE_RUBRIC, RUBRIC, WORDS, remarks
 from srlm.proving.tasks import TOP, Task, points
 from srlm.proving.world import WorldSection, documents, tasks
 from srlm.records import Prompt, Response, content_id
@@ -26,6 +27,8 @@ from srlm.store.files import publish_folder, write_atomically
 CHECKER = "srlm.proving.tasks:points"
 LONGEST = 24
 """Tokens of an answer; a right one has at most nine."""
+FEW = 20
+"""Right answers that leave M1 the faults of M0: room to hack."""
 DRAWS = 8
 """Answers of M0 to each prompt whose answers are judged; its coverage is measured on them."""
 
@@ -38,7 +41,7 @@ class SizesSection(Section):
     answers: int = Field(4, ge=2, description="different answers of M0 to each of these")
     probe: int = Field(120, ge=1, description="more such, held out, on which judges are measured")
     test: int = Field(240, ge=1, description="on which the truth is measured")
-    given: int = Field(2000, ge=1, description="to give to rounds")
+    given: int = Field(3200, ge=1, description="to give to rounds")
 
 
 class GroundSection(Section):
@@ -87,16 +90,21 @@ def _make(section: GroundSection, seed: int, folder: Path, target: Path) -> None
     counts = (sizes.instructions, 20, sizes.ranked, sizes.probe, sizes.given, sizes.test)
     drawn = iter(tasks(world, sum(counts), "ground", seed))
     gold, kept_back, ranked, probe, given, test = ([next(drawn) for _ in range(count)] for count in counts)
-    _write(
-        folder / "instructions.jsonl", [*map(_gold, gold), *(_gold(task, "heldout") for task in kept_back)]
-    )
+    heldout = [_gold(task, "heldout") for task in kept_back]
+    _write(folder / "instructions.jsonl", [*map(_gold, gold), *heldout])
+    _write(folder / "instructions-few.jsonl", [*map(_gold, gold[:FEW]), *heldout])
     answers = _answers(Model("M0", folder / "M0", folder_digest(folder / "M0")), [*ranked, *probe], seed)
     lines = [_ranked(section, task, answers[task.prompt]) for task in ranked]
     lines += [_ranked(section, task, answers[task.prompt], "heldout") for task in probe]
-    _write(folder / "ranked.jsonl", [line for line in lines if len(line["answers"]) > 1])
+    lines = [line for line in lines if len(line["answers"]) > 1]
+    _write(folder / "ranked.jsonl", lines)
+    _write(folder / "ranked-shuffled.jsonl", dealt_anew(lines, seed))
+    _write(folder / "ranked-biased.jsonl", map(biased, lines))
+    _write(folder / "ranked-choice.jsonl", map(without_remarks, lines))
     _write(folder / "prompts.jsonl", [{"prompt": task.prompt} for task in given])
     _write(folder / "test.jsonl", [{"prompt": task.prompt} for task in test])
     write_atomically(folder / "rubric.md", RUBRIC)
+    write_atomically(folder / "rubric-choice.md", CHOICE_RUBRIC)
     write_atomically(folder / "recipe.yaml", yaml.safe_dump(_recipe(target, seed), sort_keys=False))
     coverage = sum(_covers(prompt, texts) for prompt, texts in answers.items()) / len(answers)
     found = {"coverage": coverage, "loss": loss, "failed": coverage < world.least_coverage}

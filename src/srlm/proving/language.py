@@ -19,6 +19,14 @@ verdict: "Score: {{}}"
 judge <task> {{{{instruction}}}} </task> <work> {{{{response}}}} </work>
 Score:
 """
+CHOICE_RUBRIC = f"""---
+scale: [0, {TOP}]
+verdict: "Level: {{}}"
+---
+rate <task> {{{{instruction}}}} </task> <work> {{{{response}}}} </work>
+Level:
+"""
+"""One choice among levels, without remarks: the form that the paper compares with (section 2.1)."""
 WORDS = tuple(
     dict.fromkeys(
         (
@@ -26,7 +34,7 @@ WORDS = tuple(
             *("walk", *OPERATIONS, "up", "low", *BRACKETS, *ENDS),
             *(*LETTERS, *LETTERS.upper(), *NODES, *EDGES),
             *("[", "]", "(", ")", *ENDS.values(), RAMBLE),
-            *("judge", "<task>", "</task>", "<work>", "</work>", "yes", "no", "Score:"),
+            *("judge", "rate", "<task>", "</task>", "<work>", "</work>", "yes", "no", "Score:", "Level:"),
             *map(str, range(TOP + 1)),
         )
     )

@@ -107,7 +107,7 @@ def conduct(study: Study, tell: Tell) -> None:
     Raises ConfigError before anything is made where an arm is no valid config.
     """
     for arm in study.arms:
-        load("proving-ground", [*study.overrides, *ARMS[arm].overrides])
+        load("proving-ground", [*study.overrides, *ARMS[arm].on(study.folder)])
     study.save()
     interrupted = threading.Event()
     with ThreadPoolExecutor(usable_cores()) as pool:
@@ -192,7 +192,7 @@ def _outcome(study: Study, ground: Ground, arm: str) -> dict[str, Any]:
 
 def run_arm(study: Study, ground: Ground, arm: Arm, name: str) -> dict[str, Any]:
     """The loop with an arm's keys, and what came of it, round by round."""
-    loaded = load(ground.recipe, [*study.overrides, *arm.overrides])
+    loaded = load(ground.recipe, [*study.overrides, *arm.on(ground.folder)])
     home = study.folder / f"seed{ground.seed}"
     others = [home / other for other in study.arms if (home / f"{other}.json").exists() and other != name]
     with open_run(home / name, loaded.config, loaded.origins, others=others) as run:
