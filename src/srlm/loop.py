@@ -10,20 +10,21 @@ from typing import Any
 
 from srlm.config import Action, Config
 from srlm.engines.base import Engine
-from srlm.engines.opening import check_engine, open_engine, open_roles, resolve_others
+from srlm.engines.opening import FIRST, check_engine, open_engine, open_roles, resolve_others
 from srlm.errors import DataError
 from srlm.evaluation.panel import Evaluation
 from srlm.judging.eft import as_responses
 from srlm.judging.rubric import grading_rubric
+from srlm.methods import implicit_rewards, lessons_about_judging, method_steps
 from srlm.models import Model, resolve
 from srlm.monitors.gates import Decision
 from srlm.monitors.monitor import Monitor, watch_steps
 from srlm.monitors.rounds import Round
 from srlm.records import Example, Judgment, Pair, Prompt, Response
-from srlm.seeds import SeedSet, load_seed
+from srlm.seeds import RankedPrompt, SeedSet, load_seed
 from srlm.stages.given import given_prompts, take_prompts
 from srlm.stages.judgments import judge
-from srlm.stages.pairs import make_pairs
+from srlm.stages.pairs import make_pairs, trained_again
 from srlm.stages.prompts import write_prompts
 from srlm.stages.responses import respond
 from srlm.stages.teaching import teach
@@ -56,10 +57,11 @@ def run_loop(config: Config, run: Run) -> Outcome:
     examples = [*seed.instructions, *judging_examples]
     heldout = (seed.heldout_instructions, evaluation.checkpoints)
     model = run.model("M1/sft", train_sft, config.sft, base, examples, *heldout)
+    others[FIRST] = model
     evaluation.measure(base)
     monitor = Monitor(config, run, others, base, seed=seed, asked=evaluation.asked())
     decision = monitor.look(model, evaluation.measure(model))
-    written: list[Prompt] = []
+    models, written, learned = [base, model], list[Prompt](), list[Pair]()
     for t in range(2, config.iterations + 1):
         with open_roles(config, model, others) as (writer, engine, judging):
             stage, *given = prompt_stage(supplied, writer, seed, written)
@@ -68,16 +70,23 @@ def run_loop(config: Config, run: Run) -> Outcome:
             judgments = run.records(
                 f"M{t}/judgments", Judgment, judge, config.judge, judging, rubric, responses
             )
-        pairs = run.records(f"M{t}/pairs", Pair, make_pairs, config.pairs, responses, judgments)
+            lessons = lessons_about_judging(config, run, t, judging, (responses, judgments, judging_examples))
+        likely = implicit_rewards(config, run, models, responses, f"M{t}/likelihoods")
+        pairs = run.records(f"M{t}/pairs", Pair, make_pairs, config.pairs, responses, judgments, *likely)
         made = Round(prompts, responses, judgments, pairs)
         if not len(pairs):
             monitor.look_at_round(f"M{t}", made)
             return run_out(run, t, model, decision.best)
-        model = run.model(f"M{t}/dpo", train_dpo, config.dpo, model, pairs, *heldout)
+        lessons += trained_again(config.pairs, learned, config.seed)
+        model = run.model(
+            f"M{t}/dpo", train_dpo, config.dpo, model, [*pairs, *lessons] if lessons else pairs, *heldout
+        )
         decision = monitor.look(model, evaluation.measure(model), made)
         if decision.action != "continue":
             return gate_closed(model, decision)
+        models.append(model)
         written += prompts
+        learned += pairs
     verdict = f"{model.name} is trained: all {config.iterations} iterations are done."
     return Outcome(model, f"{verdict} {decision.why}".rstrip(), "continue", decision.best)
 
@@ -93,13 +102,15 @@ def prompt_stage(
 
 def teach_judging(
     config: Config, run: Run, base: Model, seed: SeedSet, evaluation: Evaluation
-) -> Records[Example]:
+) -> Records[Example] | list[Example]:
     """EFT (section 2.1): scored seed answers as they are; ranked ones as the SFT baseline scores them."""
-    unscored, judgments, rubric = seed.unscored(), None, grading_rubric(config.judge.rubric)
+    unscored, judgments, rubric = to_score(config, seed), None, grading_rubric(config.judge.rubric)
     if unscored or config.evaluation.sft_baseline:
         data = (seed.instructions, seed.heldout_instructions, evaluation.checkpoints)
         baseline = run.model("SFT/sft", train_sft, config.sft, base, *data)
         evaluation.measure(baseline)
+    if not config.eft.teach:
+        return []
     if unscored:
         with open_engine(config.engine, baseline) as engine:
             given = (engine, rubric, as_responses(unscored))
@@ -110,8 +121,13 @@ def teach_judging(
     return examples
 
 
+def to_score(config: Config, seed: SeedSet) -> list[RankedPrompt]:
+    """The seed answers with ranks alone, where M1 is to learn from them."""
+    return seed.unscored() if config.eft.teach else []
+
+
 def step_names(config: Config, *, ranks_alone: bool) -> list[str]:
-    """Every step of a run in order, as they are called on the disk; `ranks_alone`: seed.unscored().
+    """Every step of a run in order, as they are called on the disk; `ranks_alone`: to_score() finds some.
 
     Of a suite only the last one, its figures.
     """
@@ -119,10 +135,14 @@ def step_names(config: Config, *, ranks_alone: bool) -> list[str]:
     evaluation += [f"evaluation/{suite.title}/figures" for suite in config.evaluation.suites]
     baseline = ["sft", *evaluation] if ranks_alone or config.evaluation.sft_baseline else []
     names = [f"SFT/{part}" for part in [*baseline, *(["judgments"] if ranks_alone else [])]]
-    names += ["M1/eft", "M1/sft", *(f"{model}/{part}" for model in ("M0", "M1") for part in evaluation)]
+    names += [
+        *(["M1/eft"] if config.eft.teach else []),
+        "M1/sft",
+        *(f"{model}/{part}" for model in ("M0", "M1") for part in evaluation),
+    ]
     names += [f"M1/{part}" for part in watch_steps(config, first=True)]
     for t in range(2, config.iterations + 1):
-        parts = ["prompts", "responses", "judgments", "pairs", "dpo", *evaluation]
+        parts = ["prompts", "responses", "judgments", *method_steps(config, t), "pairs", "dpo", *evaluation]
         parts += watch_steps(config, first=False)
         names += [f"M{t}/{part}" for part in parts]
     return names

@@ -157,6 +157,18 @@ class Pair(Record):
     rejected_score: float
     chosen_finish: Finish = Field(description="a text that was cut off is trained without an end token")
     rejected_finish: Finish
+    label: float = Field(1.0, description="chance that chosen is the better one (CREAM, SPA); 1: certain")
+    weight: float = Field(1.0, description="of its loss (ScPO)")
+    about: Literal["answers", "judging"] = Field("answers", description="what it teaches (Meta-Rewarding)")
+
+
+class Likelihood(Record):
+    """How likely a response is to some models, the one that wrote it first."""
+
+    response_id: str
+    prompt_id: str
+    nats: tuple[float, ...] = Field(description="log-probability by each model, the end token included")
+    num_tokens: int
 
 
 class Example(Record):

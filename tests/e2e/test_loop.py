@@ -14,12 +14,12 @@ from srlm.engines.scripted import ScriptedEngine
 from srlm.errors import DataError, RunChanged, TrainingError
 from srlm.evaluation.suites.tables import saved_figures
 from srlm.loop import run_loop, step_names
-from srlm.recipes import override
-from srlm.records import Example, Judgment, Pair, Prompt, Response, seed_for
+from srlm.recipes import load, override
+from srlm.records import Example, Judgment, Likelihood, Pair, Prompt, Response, seed_for
 from srlm.report import write_report
 from srlm.store.jsonl import read_records
 from srlm.store.run import open_run
-from srlm.store.states import run_states, saved_config
+from srlm.store.states import run_states, saved_config, states
 
 
 class Counting:
@@ -438,3 +438,53 @@ def test_a_training_that_fails_loses_nothing(tiny_config, tmp_path):
         assert run_loop(config, run).model.name == "M2"
     assert "M2/judgments" in seen.skipped
     assert "M2/dpo" in seen.made
+
+
+def test_what_later_papers_add_to_a_round_is_trained_on(tiny_config, tiny, tmp_path, monkeypatch):
+    keys = [
+        "pairs.rank_by=judge",
+        "pairs.labels=spa",
+        "pairs.earlier=1",
+        "judge_training.methods=[meta, replay]",
+    ]
+    keys += ["judge_training.share=0.49", "judge.judge=M1", "dpo.batch_size=8", "engine.kind=local"]
+    keys += ["judge_training.max_tokens=8", "evaluation.answers.max_tokens=4", "gates.preset=off"]
+    config = load("smollm2", [*tiny_overrides(tiny.path), *keys]).config
+    scripted(monkeypatch, ScriptedEngine()._script)
+    with open_run(tmp_path / "run", config) as run:
+        run_loop(config, run)
+    assert [step for step in step_names(config, ranks_alone=False) if step.startswith("M3/")][:6] == [
+        *(
+            "M3/prompts",
+            "M3/responses",
+            "M3/judgments",
+            "M3/meta_judgments",
+            "M3/judge_pairs",
+            "M3/likelihoods",
+        )
+    ]
+    made = {state["step"] for state in states(tmp_path / "run")}
+    assert made == set(step_names(config, ranks_alone=False))
+    said = list(read_records(tmp_path / "run/M2/likelihoods.jsonl", Likelihood))
+    assert all(len(one.nats) == 2 for one in said)  # M1 and M0
+    assert all(len(one.nats) == 3 for one in read_records(tmp_path / "run/M3/likelihoods.jsonl", Likelihood))
+    pairs, again = (
+        {pair.id for pair in read_records(tmp_path / "run" / name / "pairs.jsonl", Pair)}
+        for name in ("M2", "M3")
+    )
+    trained = [pair.id for pair in read_records(tmp_path / "run/M3/dpo/data.jsonl", Pair)]
+    assert sorted(trained) == sorted([*pairs, *again])
+    assert list(read_records(tmp_path / "run/M2/dpo/beside_examples.jsonl", Example))
+    about = list(read_records(tmp_path / "run/M2/judge_pairs.jsonl", Pair))
+    assert all(pair.about == "judging" for pair in about)
+    assert len(about) >= len(list(read_records(tmp_path / "run/M2/dpo/beside_pairs.jsonl", Pair)))
+
+
+def test_without_eft_m1_learns_from_instructions_alone(tiny_config, tmp_path):
+    config = tiny_config.model_copy(update={"eft": tiny_config.eft.model_copy(update={"teach": False})})
+    with open_run(tmp_path / "run", config) as run:
+        run_loop(config, run)
+    kinds = {item.kind for item in read_records(tmp_path / "run/M1/sft/data.jsonl", Example)}
+    assert kinds == {"ift"}
+    assert not (tmp_path / "run/M1/eft.jsonl").exists()
+    assert (tmp_path / "run/M3/model").exists() or (tmp_path / "run/M2/pairs.step.json").exists()

@@ -1,5 +1,6 @@
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,3 +61,13 @@ def test_micro_batches_keep_every_item_within_the_budget(lengths, budget):
     assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
     for group in groups:
         assert len(group) == 1 or len(group) * max(lengths[index] for index in group) <= budget
+
+
+@pytest.mark.parametrize("beside", [1, 2, 4, 12])
+def test_what_stands_beside_is_spread_evenly(beside):
+    num_items = 100
+    order = training_order(num_items, 16, 2, seed=3, beside=beside)
+    assert sorted(index for batch in order for index in batch) == sorted(list(range(num_items)) * 2)
+    others = [sum(index >= num_items - beside for index in batch) for batch in order]
+    assert max(others) <= max(1, -(-16 * beside // num_items))
+    assert training_order(num_items, 16, 2, seed=3) == training_order(num_items, 16, 2, seed=3, beside=0)

@@ -1,5 +1,7 @@
 """Flat rows against the plain way: right-padded rows, one a sequence."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import transformers
@@ -131,6 +133,47 @@ def test_no_row_sees_another():
     torch.testing.assert_close(one[:4], other[:4], atol=1e-6, rtol=0)
     torch.testing.assert_close(one[8:], other[8:], atol=1e-6, rtol=0)
     assert not torch.allclose(one[4:8], other[4:8])
+
+
+def test_a_pair_counts_as_far_as_it_is_believed_and_by_its_weight():
+    model, section = make("Llama"), DpoSection(beta=0.3, length_margin=0.1)
+    reference = [(-20.0, -18.0), (-9.0, -3.0), (-30.0, -11.0)]
+    turned = [(rejected, chosen) for chosen, rejected in reference]
+
+    def losses(pairs, known):
+        share = dpo_micro_loss(pairs, known, section, pad=0, autocast=lambda: None)
+        return [float(share([place])(model, [place])[0]) for place in range(3)]
+
+    right = losses(PAIRS, reference)
+    wrong = losses([TokenPair(pair.rejected, pair.chosen) for pair in PAIRS], turned)
+    doubted = losses([replace(pair, label=0.7, weight=0.5) for pair in PAIRS], reference)
+    assert right != pytest.approx(wrong, rel=0.01)
+    assert doubted == pytest.approx([0.5 * (0.7 * a + 0.3 * b) for a, b in zip(right, wrong, strict=True)])
+
+
+def test_positives_alone_are_an_sft_of_chosen():
+    model, section = make("Llama"), DpoSection(loss="sft")
+    share = dpo_micro_loss(PAIRS, [(0.0, 0.0)] * 3, section, pad=0, autocast=lambda: None)([0, 1, 2])
+    chosen = sft_micro_loss([pair.chosen for pair in PAIRS], pad=0, autocast=lambda: None, balance="examples")
+    loss, metrics = share(model, [0, 1, 2])
+    assert float(loss) == pytest.approx(float(chosen([0, 1, 2])(model, [0, 1, 2])[0]))
+    assert metrics["chosen_logprob"] < 0
+
+
+@pytest.mark.parametrize("section", [DpoSection(beta=0.3), DpoSection(beta=0.3, excess_weight=0.4)])
+def test_examples_beside_the_pairs_are_learned_by_their_likelihood(section):
+    model, reference = make("Llama"), [(-20.0, -18.0), (-9.0, -3.0), (-30.0, -11.0), (0.0, 0.0)]
+    alone = dpo_micro_loss(PAIRS, reference, section, pad=0, autocast=lambda: None)([0, 1, 2])
+    example = sft_micro_loss([ITEMS[0]], pad=0, autocast=lambda: None)([0])
+    share = dpo_micro_loss([*PAIRS, ITEMS[0]], reference, section, pad=0, autocast=lambda: None)([0, 1, 2, 3])
+    loss, metrics = share(model, [0, 1, 2, 3])
+    pairs, of_pairs = alone(model, [0, 1, 2])
+    expected = (3 * float(pairs) + float(example(model, [0])[0])) / 4
+    assert float(loss) == pytest.approx(expected)
+    assert metrics["margin"] == pytest.approx(of_pairs["margin"])
+    cut = sum(float(share(model, part)[0]) for part in ([0, 3], [1], [2]))
+    assert cut == pytest.approx(float(loss))
+    assert float(share(model, [3])[0]) == pytest.approx(float(example(model, [0])[0]) / 4)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -50,6 +50,7 @@ from srlm.config.monitors import Action, Gate, GatesSection
 from srlm.config.stages import (
     EftSection,
     JudgeSection,
+    JudgeTrainingSection,
     Judging,
     PairsSection,
     PromptsSection,
@@ -58,6 +59,7 @@ from srlm.config.stages import (
 from srlm.config.training import DpoSection, LoraSection, PretrainingSection, SftSection, TrainingSection
 
 Judges = JudgeSection | EftSection | YardstickSection
+Comparing = YardstickSection | JudgeTrainingSection
 """How a judge is asked, in the loop and beside it."""
 
 RESOURCES = ("micro_tokens", "gradient_checkpointing", "compile", "save_steps")
@@ -106,6 +108,7 @@ class Config(Section):
     prompts: PromptsSection = PromptsSection()
     responses: ResponsesSection = ResponsesSection()
     judge: JudgeSection = JudgeSection()
+    judge_training: JudgeTrainingSection = JudgeTrainingSection()
     eft: EftSection = EftSection()
     pairs: PairsSection = PairsSection()
     sft: SftSection = SftSection()
@@ -130,6 +133,24 @@ class Config(Section):
         if stops and not self.evaluation.judge.model:
             raise ValueError(
                 f"{stops[0]}.eval_steps needs a judge that compares checkpoints: set evaluation.judge.model"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _methods_have_what_they_need(self) -> "Config":
+        if self.pairs.needs_likelihoods and (is_server(self.engine) or self.engine.kind == "scripted"):
+            raise ValueError(
+                "pairs.rank_by=implicit and pairs.labels ask how likely responses are to the models, which "
+                f"engine.kind={self.engine.kind} does not say: use local, vllm or ray, or labels=hard"
+            )
+        if "replay" in self.judge_training.methods and not self.eft.teach:
+            raise ValueError(
+                "judge_training.methods=replay replays EFT examples, and eft.teach=false has none"
+            )
+        if "meta" in self.judge_training.methods and (self.judge.samples < 2 or not self.judge.justify):
+            raise ValueError(
+                "judge_training.methods=meta compares judgments of one response: set judge.samples=2 or more "
+                "(Meta-Rewarding: 11) and judge.justify=true"
             )
         return self
 
@@ -228,6 +249,7 @@ __all__ = [
     "IFEvalSuite",
     "InlineLauncherSection",
     "JudgeSection",
+    "JudgeTrainingSection",
     "Judges",
     "Judging",
     "LauncherSection",

@@ -15,7 +15,8 @@ def _commas_make_a_list(value: object) -> object:
     return tuple(value.split(",")) if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_commas_make_a_list)]
+COMMAS = BeforeValidator(_commas_make_a_list)
+Names = Annotated[tuple[str, ...], COMMAS]
 """Several texts: a list in YAML, or commas."""
 
 

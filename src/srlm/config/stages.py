@@ -1,10 +1,10 @@
 """The steps of a round, and the EFT before the first."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from srlm.config.base import Sampling, Section
+from srlm.config.base import COMMAS, Sampling, Section
 
 CHECKER = r"^[\w.]+:[\w.]+$"
 """How a program that checks answers is named."""
@@ -67,6 +67,9 @@ class EftSection(Judging):
     scoring: ClassVar[Literal["sampled"]] = "sampled"
     justify: ClassVar[Literal[True]] = True
 
+    teach: bool = Field(
+        True, description="false: M1 learns from instructions alone (the paper's ablation, section 4)"
+    )
     samples: int = Field(3, ge=1, description="judgments an answer; the first that agrees is kept (open)")
     ties: Literal["drop", "keep"] = Field(
         "drop",
@@ -75,6 +78,27 @@ class EftSection(Judging):
     max_share: float = Field(
         0.4, gt=0, le=1, description="largest share of the commonest score; 4 dominated in the paper (open)"
     )
+
+
+class JudgeTrainingSection(Sampling):
+    """What a round teaches about judging beside the pairs of responses; the paper: nothing after M1."""
+
+    max_tokens: int = Field(256, ge=1, description="must fit the reasons and the verdict after them")
+    block: int = Field(128, ge=1, description="requests a block; a block is the unit of resume")
+    methods: Annotated[tuple[Literal["replay", "meta"], ...], COMMAS] = Field(
+        (),
+        description="`replay`: the EFT examples again, by their likelihood; `meta`: pairs of the judge's own "
+        "judgments, as it compares them itself (Meta-Rewarding, arXiv 2407.19594)",
+    )
+    rounds: int = Field(2, ge=1, description="in so many first rounds of DPO (Meta-Rewarding: 2)")
+    share: float = Field(
+        0.15, gt=0, lt=0.5, description="of every batch at most; more, and a judge always says 5"
+    )
+    longest: int = Field(
+        1000, ge=1, description="characters of a judgment that may be chosen, against ever longer ones"
+    )
+    justify: bool = Field(True, description="false: the verdict at once, from the probabilities of its words")
+    rubric: str = Field("meta", description="to compare two judgments: `meta` or a rubric file")
 
 
 class JudgeSection(Judging):
@@ -89,7 +113,8 @@ class JudgeSection(Judging):
     )
     judge: str | None = Field(
         None,
-        description="model that judges, or a name in `servers`; empty: the current one (the paper's way)",
+        description="model that judges, `M1` of this run, or a name in `servers`; empty: the current one "
+        "(the paper's way)",
     )
 
     @model_validator(mode="after")
@@ -102,11 +127,12 @@ class JudgeSection(Judging):
 class PairsSection(Section):
     """Preference pairs (section 2.3, step 3)."""
 
-    rank_by: Literal["judge", "random", "consensus", "checker"] = Field(
+    rank_by: Literal["judge", "random", "consensus", "implicit", "checker"] = Field(
         "judge",
         description="what ranks the responses to a prompt: the judge's scores (the paper); the same scores "
         "dealt out at random, a control with as many pairs; how many responses give the same answer (ScPO, "
-        "arXiv 2411.04109); or `checker`",
+        "arXiv 2411.04109); how much likelier than M0 the model finds a response (DPO's implicit reward); or "
+        "`checker`",
     )
     checker: str | None = Field(
         None,
@@ -138,6 +164,22 @@ class PairsSection(Section):
         "first",
         description="among equal scores the first draw, or the one of whose score the judge is surest",
     )
+    labels: Literal["hard", "cream", "scir", "spa"] = Field(
+        "hard",
+        description="how far a pair is believed: wholly (the paper); as far as this model and the one before "
+        "rank alike (CREAM, arXiv 2410.12735); only where the implicit reward agrees (SCIR, arXiv "
+        "2502.08922); less in the tenth that is nearest by it (SPA, arXiv 2406.04412)",
+    )
+    weights: Literal["equal", "votes"] = Field(
+        "equal", description="of a pair's loss: 1, or by how much of the votes chosen is ahead (ScPO)"
+    )
+    earlier: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the pairs of every earlier round that is trained on again (the paper: 0; "
+        "1: a pool of all rounds)",
+    )
     min_margin: float = Field(0.0, ge=0, description="the score gap must exceed this (paper: 0)")
     min_deviations: float = Field(
         0.0,
@@ -154,6 +196,11 @@ class PairsSection(Section):
         "worst (the paper)",
     )
 
+    @property
+    def needs_likelihoods(self) -> bool:
+        """Whether the models' own probabilities of the responses are wanted."""
+        return self.rank_by == "implicit" or self.labels != "hard"
+
     @model_validator(mode="after")
     def _rules_that_go_together(self) -> "PairsSection":
         if (self.rank_by == "checker") != (self.checker is not None):
@@ -165,6 +212,12 @@ class PairsSection(Section):
                 "ties=variance and min_deviations read the variance of a judge's score, and "
                 f"rank_by={self.rank_by} has none"
             )
+        if self.weights == "votes" and self.rank_by != "consensus":
+            raise ValueError(
+                f"weights=votes needs rank_by=consensus, and rank_by={self.rank_by} has no votes"
+            )
+        if self.labels == "scir" and self.rank_by == "implicit":
+            raise ValueError("labels=scir asks whether the implicit reward agrees: rank_by another than it")
         others = [self.chosen_within, self.rejected == "random", self.ties == "variance", self.per_prompt > 1]
         if self.length_control and any(others):
             raise ValueError(

@@ -101,10 +101,11 @@ class DpoSection(TrainingSection):
     learning_rate: float = Field(1e-6, gt=0, description="paper: 1e-6")
     min_learning_rate: float = Field(1e-7, ge=0, description="paper: 1e-7")
     beta: float = Field(0.1, gt=0, description="strength of the pull to the reference (paper: 0.1)")
-    loss: Literal["dpo", "robust", "ipo", "simpo"] = Field(
+    loss: Literal["dpo", "robust", "ipo", "simpo", "sft"] = Field(
         "dpo",
-        description="DPO; robust DPO (arXiv 2403.00409); IPO (arXiv 2310.12036); or SimPO "
-        "(arXiv 2405.14734), which has no reference",
+        description="DPO; robust DPO (arXiv 2403.00409); IPO (arXiv 2310.12036); SimPO "
+        "(arXiv 2405.14734), which has no reference; or `sft`: chosen alone by its likelihood, the paper's "
+        "ablation by positive examples",
     )
     label_smoothing: float = Field(
         0.0,
@@ -140,6 +141,8 @@ class DpoSection(TrainingSection):
 
     @model_validator(mode="after")
     def _terms_that_go_together(self) -> "DpoSection":
+        if self.loss == "sft" and self.nll:
+            raise ValueError("loss=sft is the negative log-likelihood of chosen already: leave out nll")
         smooth = self.loss in {"dpo", "robust"}
         if self.loss == "robust" and not self.label_smoothing:
             raise ValueError("loss=robust is DPO without label_smoothing, the share of wrong pairs: set it")

@@ -18,6 +18,9 @@ from srlm.engines.scripted import ScriptedEngine
 from srlm.errors import ConfigError
 from srlm.models import Model, resolve
 
+FIRST = "M1"
+"""The name by which a role asks for the M1 of the run itself."""
+
 
 @contextmanager
 def open_engine(section: EngineSection, model: Model | None) -> Iterator[Engine]:
@@ -68,8 +71,12 @@ def make_engine(section: EngineSection, model: Model | None) -> Engine:
 
 
 def resolve_others(config: Config) -> dict[str, Model]:
-    """The models that have a role besides the one in training, found before any work begins."""
-    return resolve_roles(config, (config.prompts.writer, config.judge.judge, config.evaluation.judge.model))
+    """The models that have a role besides the one in training, found before any work begins.
+
+    M1 of the run itself is none of them, for it is still to be made.
+    """
+    own = [None if name == FIRST else name for name in (config.prompts.writer, config.judge.judge)]
+    return resolve_roles(config, (*own, config.evaluation.judge.model))
 
 
 def resolve_roles(config: Config, roles: Iterable[str | None]) -> dict[str, Model]:

@@ -12,8 +12,8 @@ A rubric is a text with a head between two lines of ``---``::
 Each slot stands in a box of its own tags. A text to compare two responses has {{first}} and {{second}}
 instead of {{response}}. Built-in ones lie in
 judging/rubrics, in our own words: `additive` (paper, figure 2), `multiple_choice` (the paper's compared
-prompt), `pairwise`, and `mt_bench`. A verdict form with ``[[{}]]`` is read as MT-Bench's is, any other as a
-line of its own (judging/reading.py).
+prompt), `pairwise`, `meta` (of two judgments), and `mt_bench`. A verdict form with ``[[{}]]`` is read as
+MT-Bench's is, any other as a line of its own (judging/reading.py).
 
 What is judged is data: the tags of the boxes are escaped in it, and it is filled in once, in one pass, so no
 response can close its own box or reach the instructions (trap 2 of the field).
@@ -33,7 +33,7 @@ from srlm.errors import ConfigError
 from srlm.records import Conversation, ask
 from srlm.templates import fill, slots
 
-BUILTIN = ("additive", "multiple_choice", "mt_bench", "pairwise")
+BUILTIN = ("additive", "multiple_choice", "mt_bench", "pairwise", "meta")
 SEED_TOP = 5
 """Seed answers are scored from 0 to 5, whatever the rubric's scale."""
 

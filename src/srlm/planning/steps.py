@@ -11,6 +11,7 @@ from srlm.config import AnsweredSuite, Config, HeadToHeadSuite, Judging
 from srlm.evaluation.suites.setting_up import set_up
 from srlm.judging.eft import eft_examples
 from srlm.judging.rubric import grading_rubric
+from srlm.methods import SPARE, method_steps, room_beside
 from srlm.monitors.monitor import fixed_texts
 from srlm.seeds import SeedSet
 
@@ -79,16 +80,19 @@ class Step:
 def plan_steps(config: Config, seed: SeedSet) -> list[Step]:
     """Every step of the run with its work, if every attempt and every response uses its budget."""
     rubric = grading_rubric(config.judge.rubric)
-    examples = [*seed.instructions, *eft_examples(seed.ranked, rubric)]
+    taught = seed.ranked if config.eft.teach else []
+    examples = [*seed.instructions, *eft_examples(taught, rubric)]
     sft = sum(_tokens(item.prompt + item.response) for item in examples)
-    unscored = _unscored_texts(seed)  # at most so many are taught, if the baseline agrees on all of them
+    unscored = (
+        _unscored_texts(seed) if config.eft.teach else []
+    )  # at most so many are taught, if the baseline agrees on all of them
     sft += sum(_tokens(rubric.text) + _tokens(text) + config.eft.max_tokens for text in unscored)
     steps = _baseline(config, seed) if unscored or config.evaluation.sft_baseline else []
     steps.append(_sft(config, "M1/sft", len(examples) + len(unscored), sft))
     steps += _evaluation(config, seed, "M0") + _evaluation(config, seed, "M1")
     steps += _watching(config, seed, "M1", judges=1)
     for t in range(2, config.iterations + 1):
-        steps += _round(config, seed, f"M{t}") + _evaluation(config, seed, f"M{t}")
+        steps += _round(config, seed, f"M{t}", _methods(config, t)) + _evaluation(config, seed, f"M{t}")
         steps += _watching(config, seed, f"M{t}", judges=2)
     return steps + _suites(config, seed, sum(step.name.endswith("/evaluation/answers") for step in steps))
 
@@ -149,7 +153,7 @@ def _judgments(config: Config, section: Judging, count: int, judged: float) -> t
     return written, Requests(count * section.samples, 1, head, again, 1, section.block * section.samples)
 
 
-def _round(config: Config, seed: SeedSet, name: str) -> list[Step]:
+def _round(config: Config, seed: SeedSet, name: str, methods: list[Step]) -> list[Step]:
     count, samples = config.prompts.count, config.responses.samples
     shots = config.prompts.demonstrations + config.prompts.generated_demonstrations
     shot = sum(_tokens(item.prompt) for item in seed.instructions) / len(seed.instructions)
@@ -166,10 +170,34 @@ def _round(config: Config, seed: SeedSet, name: str) -> list[Step]:
         Step(f"{name}/prompts", count, (written,)),
         Step(f"{name}/responses", judged, (answered,)),
         Step(f"{name}/judgments", judged, judgments),
+        *methods,
         Step(
             f"{name}/dpo", count, trained=round(count * pair * (config.dpo.epochs + 1 / 3)), updates=updates
         ),
     ]
+
+
+def _methods(config: Config, t: int) -> list[Step]:
+    """What methods add to round t, if half of the contested responses make a pair about judging."""
+    wanted, section = method_steps(config, t), config.judge_training
+    judged = config.prompts.count * config.responses.samples
+    steps = []
+    if "meta_judgments" in wanted:
+        draws = config.judge.samples
+        count = (
+            SPARE * room_beside(config, config.prompts.count * config.pairs.per_prompt) * draws * (draws - 1)
+        )
+        head, tail = _rubric_tokens(config)
+        read = tail + config.prompts.max_tokens + config.responses.max_tokens + 2 * config.judge.max_tokens
+        said = section.max_tokens if section.justify else 1
+        steps.append(
+            Step(f"M{t}/meta_judgments", count, (Requests(count, 1, 0, head + read, said, section.block),))
+        )
+    if "likelihoods" in wanted:
+        models, read = min(t, 3), config.prompts.max_tokens + config.responses.max_tokens
+        asked = Requests(judged * models, 1, 0, read, 0, config.responses.block)
+        steps.append(Step(f"M{t}/likelihoods", judged, (asked,)))
+    return steps
 
 
 def _evaluation(config: Config, seed: SeedSet, name: str) -> list[Step]:

@@ -25,6 +25,12 @@ class Arm:
 CONTROLS = ("random", "consensus")
 ROOM = ("data.instructions={ground}/instructions-few.jsonl", "dpo.learning_rate=3e-4", "dpo.nll=0")
 
+SELF_WRITTEN = (
+    *("prompts.given=", "prompts.method=synthesis", "prompts.temperature=1", "prompts.top_p=1"),
+    *("prompts.max_rouge=1", "prompts.max_tokens=16", "prompts.block=400"),
+)
+ORACLE = ("pairs.rank_by=checker", "pairs.checker=srlm.proving.tasks:points")
+
 ARMS: dict[str, Arm] = {
     "judge": Arm("The paper's loop: the model's own judge, mean of three verdicts, N = 8.", ()),
     "random": Arm(
@@ -37,7 +43,7 @@ ARMS: dict[str, Arm] = {
     ),
     "oracle": Arm(
         "The truth as the judge: what the optimiser could do with a perfect one.",
-        ("pairs.rank_by=checker", "pairs.checker=srlm.proving.tasks:points"),
+        ORACLE,
     ),
     "judge+consensus": Arm(
         "The judge's score and half the logarithm of the votes.", ("pairs.consensus=0.5",)
@@ -73,6 +79,49 @@ ARMS: dict[str, Arm] = {
     "biased-room": Arm(
         "The same room, and EFT by somebody who takes length for quality.",
         ("data.ranked={ground}/ranked-biased.jsonl", *ROOM),
+    ),
+    "no-eft": Arm(
+        "No EFT: instructions alone, for as many optimiser steps.", ("eft.teach=false", "sft.epochs=123")
+    ),
+    "frozen-judge": Arm("M1 judges every round.", ("judge.judge=M1",)),
+    "replay": Arm(
+        "EFT replay: an eighth of every batch are EFT examples again.", ("judge_training.methods=replay",)
+    ),
+    "positives-only": Arm(
+        "SFT on the chosen answers alone (section 4's ablation).", ("dpo.loss=sft", "dpo.nll=0")
+    ),
+    "self-written": Arm(
+        "The model writes its prompts, from the head of the chat template (arXiv 2406.08464).",
+        SELF_WRITTEN,
+    ),
+    "scpo": Arm(
+        "A vote whose pairs weigh as their votes are apart (ScPO, arXiv 2411.04109).",
+        ("pairs.rank_by=consensus", "pairs.weights=votes"),
+    ),
+    "implicit": Arm("Ranked by the implicit reward of DPO.", ("pairs.rank_by=implicit",)),
+    "cream": Arm(
+        "CREAM (arXiv 2410.12735): the same, believed as far as two models rank alike.",
+        ("pairs.rank_by=implicit", "pairs.labels=cream"),
+    ),
+    "judge-cream": Arm(
+        "The judge's pairs, believed as far as two models rank alike.", ("pairs.labels=cream",)
+    ),
+    "scir": Arm(
+        "SCIR (arXiv 2502.08922): only pairs on which judge and implicit reward agree.",
+        ("pairs.labels=scir",),
+    ),
+    "spa": Arm(
+        "SPA (arXiv 2406.04412): the implicit reward, the nearest tenth smoothed.",
+        ("pairs.rank_by=implicit", "pairs.labels=spa"),
+    ),
+    "pool": Arm("Trained on the pairs of all rounds so far.", ("pairs.earlier=1",)),
+    "oracle-dpo": Arm("The oracle without the NLL term.", (*ORACLE, "dpo.nll=0")),
+    "oracle-hard": Arm(
+        "The oracle without the NLL term, at three times the learning rate.",
+        (*ORACLE, "dpo.nll=0", "dpo.learning_rate=3e-4"),
+    ),
+    "oracle-hard-nll": Arm(
+        "The oracle with the NLL term, at three times the learning rate.", (*ORACLE, "dpo.learning_rate=3e-4")
     ),
     "near-top": Arm(
         "Chosen is drawn within half a point of the best, against the winner's curse.",

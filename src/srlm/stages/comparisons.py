@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from srlm.config import Judges
+from srlm.config import Comparing
 from srlm.engines.base import Engine, Reply, Request
 from srlm.judging.reading import attempts_a_verdict, read_verdict, until_verdict
 from srlm.judging.rubric import Rubric
@@ -30,7 +30,7 @@ class Couples(Items[Couple]):
 
 
 def compare(
-    section: Judges,
+    section: Comparing,
     engine: Engine,
     rubric: Rubric,
     couples: Sized[Couple],
@@ -55,7 +55,7 @@ def compare(
     return in_blocks(engine, couples, section.block, resume, ask)
 
 
-def _request(section: Judges, rubric: Rubric, couple: Couple, seed: int) -> Request:
+def _request(section: Comparing, rubric: Rubric, couple: Couple, seed: int) -> Request:
     first, second = couple
     at_once = not section.justify
     quotes = at_once or _is_flagged(couple, rubric)  # it may repeat a verdict of the texts before its own
@@ -78,7 +78,7 @@ def _is_flagged(couple: Couple, rubric: Rubric) -> bool:
     return any(attempts_a_verdict(text, rubric) for text in texts)
 
 
-def _comparison(section: Judges, rubric: Rubric, couple: Couple, reply: Reply | str) -> Comparison:
+def _comparison(section: Comparing, rubric: Rubric, couple: Couple, reply: Reply | str) -> Comparison:
     """The comparison that a reply makes; `reply` may be why there is none."""
     first, second = couple
     verdict, reason = _verdict(section, rubric, couple, reply)
@@ -97,7 +97,7 @@ def _comparison(section: Judges, rubric: Rubric, couple: Couple, reply: Reply | 
 
 
 def _verdict(
-    section: Judges, rubric: Rubric, couple: Couple, reply: Reply | str
+    section: Comparing, rubric: Rubric, couple: Couple, reply: Reply | str
 ) -> tuple[Verdict | None, str | None]:
     if isinstance(reply, str):
         return None, reply

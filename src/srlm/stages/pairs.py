@@ -8,11 +8,12 @@ identical texts or from fewer than two scored responses; each is counted. Every 
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from srlm.config import PairsSection
-from srlm.records import Judgment, Pair, Response, content_id, seed_for
+from srlm.records import Judgment, Likelihood, Pair, Response, content_id, seed_for
+from srlm.stages.belief import belief
 from srlm.stages.ranking import Ranked, rank
 from srlm.store.blocks import Block, Resume, Sized, blocks_after
 
@@ -23,24 +24,49 @@ def make_pairs(
     section: PairsSection,
     responses: Sized[Response],
     judgments: Sized[Judgment],
+    likelihoods: Iterable[Likelihood] = (),
     *,
     seed: int = 0,
     resume: Resume[Pair] | None = None,
 ) -> Iterator[Block[Pair]]:
-    """Blocks of pairs; the counts say what became of every prompt."""
+    """Blocks of pairs; the counts say what became of every prompt.
+
+    `likelihoods` of the responses are needed where `section.needs_likelihoods`.
+    """
     start = resume.blocks if resume else 0
     said = {item.response_id: item for item in judgments}
-    groups = (list(group) for _, group in groupby(responses, key=lambda item: item.prompt_id))
+    likely = {item.response_id: item for item in likelihoods}
+
+    def pairs_among(group: list[Response]) -> list[Pair] | str:
+        return pairs_of(section, rank(section, group, said, seed, likely), seed)
+
+    believe = belief(section, likely, _by_prompt(responses), pairs_among)
     done = 0
-    for number, block in enumerate(blocks_after(groups, PROMPTS_A_BLOCK, 0)):
+    for number, block in enumerate(blocks_after(_by_prompt(responses), PROMPTS_A_BLOCK, 0)):
         done += sum(map(len, block))
         if number < start:
             continue
-        outcomes = [pairs_of(section, rank(section, group, said, seed), seed) for group in block]
-        pairs = [pair for outcome in outcomes if not isinstance(outcome, str) for pair in outcome]
-        counts = Counter(f"no pair: {outcome}" for outcome in outcomes if isinstance(outcome, str))
+        outcomes = [pairs_among(group) for group in block]
+        made = [believe(pair) for outcome in outcomes if not isinstance(outcome, str) for pair in outcome]
+        pairs = [pair for pair in made if isinstance(pair, Pair)]
+        reasons = [outcome for outcome in [*outcomes, *made] if isinstance(outcome, str)]
+        counts = Counter(f"no pair: {reason}" for reason in reasons)
         counts["pair"] = len(pairs)
         yield Block(pairs, done, len(responses), +counts)
+
+
+def trained_again(section: PairsSection, earlier: Iterable[Pair], seed: int) -> list[Pair]:
+    """Of the pairs of earlier rounds the share that is trained on again (none in the paper)."""
+    return [pair for pair in earlier if _share(seed, pair.id) < section.earlier]
+
+
+def _share(seed: int, key: str) -> float:
+    """A draw from 0 to 1 that depends on a key alone."""
+    return random.Random(seed_for(seed, "pooled", key)).random()  # noqa: S311  not for security
+
+
+def _by_prompt(responses: Iterable[Response]) -> Iterator[list[Response]]:
+    return (list(group) for _, group in groupby(responses, key=lambda item: item.prompt_id))
 
 
 def pairs_of(section: PairsSection, ranked: list[Ranked], seed: int = 0) -> list[Pair] | str:
@@ -109,4 +135,5 @@ def _outcome(section: PairsSection, chosen: Ranked, rejected: Ranked) -> Pair | 
         rejected_score=rejected.score,
         chosen_finish=one.finish,
         rejected_finish=other.finish,
+        weight=gap if section.weights == "votes" else 1.0,
     )

@@ -11,12 +11,15 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from srlm.config import PairsSection
 from srlm.judging.checkers import load_checker
-from srlm.records import Judgment, Response, seed_for
+from srlm.records import Judgment, Likelihood, Response, seed_for
+from srlm.stages.belief import implicit_reward
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+NONE: Mapping[str, Likelihood] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,17 @@ class Ranked:
 
 
 def rank(
-    section: PairsSection, group: list[Response], judgments: Mapping[str, Judgment], seed: int
+    section: PairsSection,
+    group: list[Response],
+    judgments: Mapping[str, Judgment],
+    seed: int,
+    likelihoods: Mapping[str, Likelihood] = NONE,
 ) -> list[Ranked]:
     """The responses to one prompt that have a score, in their order."""
+    if section.rank_by == "implicit":
+        return [
+            Ranked(item, implicit_reward(likelihoods[item.id])) for item in group if item.id in likelihoods
+        ]
     if section.rank_by == "checker":
         check = load_checker(section.checker or "")
         return [Ranked(item, float(check(item.prompt, item.text))) for item in group]

@@ -76,13 +76,23 @@ def encode(tokenizer: Any, prompt: str, answer: str, finish: Finish = "stop") ->
     return Tokens((*start, *target, *end), len(start))
 
 
-def training_order(num_items: int, batch_size: int, epochs: float, seed: int) -> list[list[int]]:
-    """Indices of every optimiser batch: each epoch shuffled anew, the last batch may be smaller."""
+def training_order(
+    num_items: int, batch_size: int, epochs: float, seed: int, *, beside: int = 0
+) -> list[list[int]]:
+    """Indices of every optimiser batch: each epoch shuffled anew, the last batch may be smaller.
+
+    The last `beside` of the items stand beside the others: they are spread evenly over each epoch, so that no
+    batch has more than its share of them.
+    """
     wanted = max(1, round(num_items * epochs))
     order: list[int] = []
     for epoch in range(math.ceil(wanted / num_items)):
-        shuffled = list(range(num_items))
+        shuffled = list(range(num_items - beside))
         random.Random(seed_for(seed, "order", epoch)).shuffle(shuffled)  # noqa: S311  not for security
+        others = list(range(num_items - beside, num_items))
+        random.Random(seed_for(seed, "order beside", epoch)).shuffle(others)  # noqa: S311  not for security
+        for number, index in enumerate(others):
+            shuffled.insert(int((number + 0.5) * num_items / beside), index)
         order += shuffled
     return [order[start : min(start + batch_size, wanted)] for start in range(0, wanted, batch_size)]
 

@@ -25,7 +25,7 @@ from srlm.store.jsonl import read_records
 from srlm.training.batches import Tokens, encode, passes_of, share_out, training_order
 from srlm.training.checkpoints import checkpoint_to_resume
 from srlm.training.compiling import compiled, pays
-from srlm.training.dpo import TokenPair, dpo_micro_loss, reference_logprobs
+from srlm.training.dpo import Item, TokenPair, dpo_micro_loss, reference_logprobs, sequences_of
 from srlm.training.losses import sum_by_sequence
 from srlm.training.policy import answer_logprobs, load_policy
 from srlm.training.rows import batch_of, split
@@ -52,9 +52,17 @@ def train_job(job: TrainJob, report: Report) -> None:
     section = job.section
     tokenizer = load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
     items, left_out = _items(job, section, tokenizer)
+    beside, too_long = _beside(job, section, tokenizer)
+    items, left_out = items + beside, left_out + too_long
     model = _policy(job, section, world)
     before = _start_loss(job, section, model, tokenizer, world) if job.sft else None
-    trainer = _trainer(job, section, model, items, pad=tokenizer.pad_token_id, report=report, world=world)
+    trainer = _trainer(
+        *(job, section, model, items),
+        beside=len(beside),
+        pad=tokenizer.pad_token_id,
+        report=report,
+        world=world,
+    )
     checkpoint = world.agreed(checkpoint_to_resume(job.folder / "checkpoints"))
     started = time.monotonic()
     with _blocks(section, model, items, world) as works:
@@ -111,10 +119,10 @@ def _policy(job: TrainJob, section: TrainingSection, world: World) -> Any:
 
 
 def _blocks(
-    section: TrainingSection, model: Any, items: list[Any], world: World
+    section: TrainingSection, model: Any, items: list[Item], world: World
 ) -> AbstractContextManager[bool]:
     """The model's blocks compiled, where that is asked for or pays; never in several processes."""
-    sequences = [tokens for item in items for tokens in ([item] if isinstance(item, Tokens) else item)]
+    sequences = [tokens for item in items for tokens in sequences_of(item)]
     num_tokens = round(section.epochs * sum(len(tokens.ids) for tokens in sequences))
     wanted = section.compile is True or (section.compile == "auto" and pays(model, num_tokens))
     if wanted and world.size == 1:
@@ -126,8 +134,9 @@ def _trainer(
     job: TrainJob,
     section: TrainingSection,
     model: Any,
-    items: list[Any],
+    items: list[Item],
     *,
+    beside: int,
     pad: int,
     report: Report,
     world: World,
@@ -141,10 +150,11 @@ def _trainer(
         loss = dpo_micro_loss(items, known, job.dpo, pad, autocast)
     else:
         balance = job.sft.balance if job.sft else "tokens"
-        loss = sft_micro_loss(items, pad, autocast, balance)
+        examples = [item for item in items if isinstance(item, Tokens)]
+        loss = sft_micro_loss(examples, pad, autocast, balance)
 
     def unit(index: int) -> tuple[Tokens, ...]:
-        return tuple(items[index]) if job.dpo else (items[index],)
+        return sequences_of(items[index])
 
     def passes(batch: list[int]) -> list[tuple[list[int], float]]:
         costs = [sum(len(tokens.ids) for tokens in unit(index)) for index in batch]
@@ -156,7 +166,7 @@ def _trainer(
         ]
         return passes_of(groups, world.rank)
 
-    order = training_order(len(items), section.batch_size, section.epochs, job.seed)
+    order = training_order(len(items), section.batch_size, section.epochs, job.seed, beside=beside)
     trainer = LoopTrainer(
         model,
         section,
@@ -174,20 +184,15 @@ def _trainer(
     return trainer
 
 
-def _items(job: TrainJob, section: TrainingSection, tokenizer: Any) -> tuple[list[Any], int]:
+def _items(job: TrainJob, section: TrainingSection, tokenizer: Any) -> tuple[list[Item], int]:
     """Encoded examples or pairs, and how many were left out as too long."""
-    path, found = job.folder / "data.jsonl", []
-    items: list[Any] = []
+    path = job.folder / "data.jsonl"
+    items: list[Item] = []
     if job.dpo:
-        for pair in read_records(path, Pair):
-            chosen = encode(tokenizer, pair.prompt, pair.chosen, pair.chosen_finish)
-            items.append(
-                TokenPair(chosen, encode(tokenizer, pair.prompt, pair.rejected, pair.rejected_finish))
-            )
-        found = [pair for pair in items if all(len(item.ids) <= section.max_length for item in pair)]
+        items += [_token_pair(tokenizer, pair) for pair in read_records(path, Pair)]
     else:
-        items = [encode(tokenizer, item.prompt, item.response) for item in read_records(path, Example)]
-        found = [item for item in items if len(item.ids) <= section.max_length]
+        items += [encode(tokenizer, item.prompt, item.response) for item in read_records(path, Example)]
+    found = _that_fit(items, section)
     if not found:
         raise TrainingError(
             f"{len(items)} items in {path}",
@@ -195,6 +200,28 @@ def _items(job: TrainJob, section: TrainingSection, tokenizer: Any) -> tuple[lis
             f"raise {job.kind}.max_length, or give shorter data",
         )
     return found, len(items) - len(found)
+
+
+def _beside(job: TrainJob, section: TrainingSection, tokenizer: Any) -> tuple[list[Item], int]:
+    """What stands beside the pairs of a DPO, encoded, and how many were left out as too long."""
+    if not job.dpo:
+        return [], 0
+    pairs, examples = (job.folder / f"beside_{kind}.jsonl" for kind in ("pairs", "examples"))
+    items: list[Item] = [_token_pair(tokenizer, pair) for pair in read_records(pairs, Pair)]
+    items += [encode(tokenizer, item.prompt, item.response) for item in read_records(examples, Example)]
+    found = _that_fit(items, section)
+    return found, len(items) - len(found)
+
+
+def _that_fit(items: list[Item], section: TrainingSection) -> list[Item]:
+    longest = [max(len(tokens.ids) for tokens in sequences_of(item)) for item in items]
+    return [item for item, length in zip(items, longest, strict=True) if length <= section.max_length]
+
+
+def _token_pair(tokenizer: Any, pair: Pair) -> TokenPair:
+    chosen = encode(tokenizer, pair.prompt, pair.chosen, pair.chosen_finish)
+    rejected = encode(tokenizer, pair.prompt, pair.rejected, pair.rejected_finish)
+    return TokenPair(chosen, rejected, pair.label, pair.weight)
 
 
 def _start_loss(

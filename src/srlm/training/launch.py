@@ -1,7 +1,7 @@
 """SFT and DPO as the loop calls them: from a model and its data to a model folder, in other processes."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ from srlm.records import Example, Pair, Record
 from srlm.store.files import write_atomically
 from srlm.training.early_stopping import Judge, train_in_stretches
 from srlm.training.runner import ALONE, TrainJob, run_job
+
+Lesson = Pair | Example
+"""What a model learns from in a round."""
 
 
 def train_sft(
@@ -43,13 +46,13 @@ def train_sft(
         report_to=tuple(report_to),
         trust_remote_code=model.trust_remote_code,
     )
-    return _train(job, examples, heldout, judge, report=report, launcher=launcher)
+    return _train(job, {"data": examples}, heldout, judge, report=report, launcher=launcher)
 
 
 def train_dpo(
     section: DpoSection,
     model: Model,
-    pairs: Iterable[Pair],
+    lessons: Iterable[Lesson],
     heldout: Sequence[Example],
     judge: Judge | None = None,
     *,
@@ -60,7 +63,11 @@ def train_dpo(
     report_to: Sequence[str] = (),
     launcher: LauncherSection = ALONE,
 ) -> Path:
-    """M(t+1): `model` trained by DPO with itself as reference, saved in `target` (section 2.4)."""
+    """M(t+1): `model` trained by DPO with itself as reference, saved in `target` (section 2.4).
+
+    Lessons are pairs of answers; what else stands beside them, pairs about judging and examples whose
+    likelihood is to stay high, is spread evenly over the batches.
+    """
     job = TrainJob(
         kind="dpo",
         model=whole_folder(model),
@@ -71,12 +78,16 @@ def train_dpo(
         report_to=tuple(report_to),
         trust_remote_code=model.trust_remote_code,
     )
-    return _train(job, pairs, heldout, judge, report=report, launcher=launcher)
+    data: dict[str, list[Record]] = {"data": [], "beside_pairs": [], "beside_examples": []}
+    for one in lessons:
+        about = "beside_examples" if isinstance(one, Example) else "beside_pairs"
+        data["data" if isinstance(one, Pair) and one.about == "answers" else about].append(one)
+    return _train(job, data, heldout, judge, report=report, launcher=launcher)
 
 
 def _train(
     job: TrainJob,
-    data: Iterable[Record],
+    data: Mapping[str, Iterable[Record]],
     heldout: Iterable[Record],
     judge: Judge | None,
     *,
@@ -85,7 +96,7 @@ def _train(
 ) -> Path:
     if not job.target.exists():
         job.folder.mkdir(parents=True, exist_ok=True)
-        for name, records in (("data", data), ("heldout", heldout)):
+        for name, records in {**data, "heldout": heldout}.items():
             text = "".join(record.model_dump_json() + "\n" for record in records)
             write_atomically(job.folder / f"{name}.jsonl", text)
         write_atomically(job.folder / "job.json", job.model_dump_json(indent=1) + "\n")

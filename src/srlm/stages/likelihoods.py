@@ -1,0 +1,49 @@
+"""How likely the responses of a round are to the models that have been: what implicit rewards are made of."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from srlm.config import ResponsesSection
+from srlm.records import Likelihood, Response, content_id
+from srlm.store.blocks import Block, Resume, Sized, blocks_after
+
+LARGEST = 64
+"""Blocks of responses that are read while the models are loaded once."""
+
+
+class Readers(Protocol):
+    """Some models, as engines/likelihood.py loads them."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def logprobs(self, responses: Sequence[Response]) -> list[tuple[tuple[float, ...], int]]:
+        """Of every response its log-probability by each model, and its tokens."""
+        ...
+
+
+def weigh(
+    section: ResponsesSection,
+    readers: Readers,
+    responses: Sized[Response],
+    *,
+    seed: int = 0,
+    resume: Resume[Likelihood] | None = None,
+) -> Iterator[Block[Likelihood]]:
+    """Blocks with one Likelihood a response that holds text; nothing is drawn, so `seed` is not used."""
+    start, size = resume.blocks if resume else 0, section.block * LARGEST
+    done = min(start * size, len(responses))
+    for block in blocks_after(responses, size, start):
+        said = [response for response in block if response.text]
+        found = [
+            Likelihood(
+                id=content_id("likelihood", readers.digest, response.id),
+                response_id=response.id,
+                prompt_id=response.prompt_id,
+                nats=nats,
+                num_tokens=num_tokens,
+            )
+            for response, (nats, num_tokens) in zip(said, readers.logprobs(said), strict=True)
+        ]
+        done += len(block)
+        yield Block(found, done, len(responses), {"empty": len(block) - len(said)} if said != block else {})
