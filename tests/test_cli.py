@@ -41,9 +41,10 @@ def test_status_waits_for_no_statistics():
 
 
 def test_recipes_and_config(cli):
-    assert {"smollm2", "llama3-8b", "paper-70b"} <= {
-        line.split()[0] for line in cli("recipes").output.splitlines()
-    }
+    names = {line.split()[0] for line in cli("recipes").output.splitlines()}
+    assert {"smollm2", "llama3-8b", "paper-70b", "no-eft", "meta-rewarding-8b"} <= names
+    for name in names:
+        assert cli("config", name).exit_code == 0
     shown = cli("config", "smollm2", "judge.samples=5").output
     assert any(line.split() == ["judge.samples", "5", "override"] for line in shown.splitlines())
     assert any(line.split()[-1] == "default" for line in shown.splitlines())

@@ -15,7 +15,11 @@ from srlm.errors import DataError
 from srlm.evaluation.panel import Evaluation
 from srlm.judging.eft import as_responses
 from srlm.judging.rubric import grading_rubric
-from srlm.methods import implicit_rewards, lessons_about_judging, method_steps
+from srlm.methods import method_steps
+from srlm.methods.implicit import implicit_rewards
+from srlm.methods.judging import lessons_about_judging
+from srlm.methods.opponents import pairs_of_round
+from srlm.methods.turn import Turn
 from srlm.models import Model, resolve
 from srlm.monitors.gates import Decision
 from srlm.monitors.monitor import Monitor, watch_steps
@@ -24,7 +28,7 @@ from srlm.records import Example, Judgment, Pair, Prompt, Response
 from srlm.seeds import RankedPrompt, SeedSet, load_seed
 from srlm.stages.given import given_prompts, take_prompts
 from srlm.stages.judgments import judge
-from srlm.stages.pairs import make_pairs, trained_again
+from srlm.stages.pairs import trained_again
 from srlm.stages.prompts import write_prompts
 from srlm.stages.responses import respond
 from srlm.stages.teaching import teach
@@ -63,16 +67,18 @@ def run_loop(config: Config, run: Run) -> Outcome:
     decision = monitor.look(model, evaluation.measure(model))
     models, written, learned = [base, model], list[Prompt](), list[Pair]()
     for t in range(2, config.iterations + 1):
+        at = Turn(config, run, t, models, others)
         with open_roles(config, model, others) as (writer, engine, judging):
-            stage, *given = prompt_stage(supplied, writer, seed, written)
+            stage, *given = prompt_stage(config, supplied, writer, seed, written)
             prompts = run.records(f"M{t}/prompts", Prompt, stage, config.prompts, *given)
             responses = run.records(f"M{t}/responses", Response, respond, config.responses, engine, prompts)
             judgments = run.records(
                 f"M{t}/judgments", Judgment, judge, config.judge, judging, rubric, responses
             )
-            lessons = lessons_about_judging(config, run, t, judging, (responses, judgments, judging_examples))
-        likely = implicit_rewards(config, run, models, responses, f"M{t}/likelihoods")
-        pairs = run.records(f"M{t}/pairs", Pair, make_pairs, config.pairs, responses, judgments, *likely)
+            lessons = lessons_about_judging(at, judging, responses, judgments, judging_examples)
+        likely = implicit_rewards(at, responses)
+        answers = (seed.instructions, heldout)
+        pairs = pairs_of_round(at, prompts, (responses, judgments), likely, answers)
         made = Round(prompts, responses, judgments, pairs)
         if not len(pairs):
             monitor.look_at_round(f"M{t}", made)
@@ -92,9 +98,14 @@ def run_loop(config: Config, run: Run) -> Outcome:
 
 
 def prompt_stage(
-    supplied: Sequence[Prompt], writer: Engine, seed: SeedSet, written: Sequence[Prompt]
+    config: Config, supplied: Sequence[Prompt], writer: Engine, seed: SeedSet, written: Sequence[Prompt]
 ) -> tuple[Any, ...]:
-    """Step 1 and what it is given: the model writes new prompts, or the next of those supplied are taken."""
+    """Step 1 and what it is given: the model writes new prompts, or those supplied are taken in turn.
+
+    SPIN has seed answers to learn from, so it takes the seed's prompts, in every round.
+    """
+    if config.pairs.opponents == "spin":
+        return take_prompts, [Prompt.of(item.prompt, (), 0) for item in seed.instructions], ()
     if supplied:
         return take_prompts, supplied, written
     return write_prompts, writer, seed.instructions, written, seed.prompts()
@@ -142,8 +153,9 @@ def step_names(config: Config, *, ranks_alone: bool) -> list[str]:
     ]
     names += [f"M1/{part}" for part in watch_steps(config, first=True)]
     for t in range(2, config.iterations + 1):
-        parts = ["prompts", "responses", "judgments", *method_steps(config, t), "pairs", "dpo", *evaluation]
-        parts += watch_steps(config, first=False)
+        names += [f"M{t}/{part}" for part in ("prompts", "responses", "judgments")]
+        names += method_steps(config, t)
+        parts = ["pairs", "dpo", *evaluation, *watch_steps(config, first=False)]
         names += [f"M{t}/{part}" for part in parts]
     return names
 

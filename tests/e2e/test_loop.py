@@ -17,6 +17,7 @@ from srlm.loop import run_loop, step_names
 from srlm.recipes import load, override
 from srlm.records import Example, Judgment, Likelihood, Pair, Prompt, Response, seed_for
 from srlm.report import write_report
+from srlm.seeds import load_seed
 from srlm.store.jsonl import read_records
 from srlm.store.run import open_run
 from srlm.store.states import run_states, saved_config, states
@@ -488,3 +489,36 @@ def test_without_eft_m1_learns_from_instructions_alone(tiny_config, tmp_path):
     assert kinds == {"ift"}
     assert not (tmp_path / "run/M1/eft.jsonl").exists()
     assert (tmp_path / "run/M3/model").exists() or (tmp_path / "run/M2/pairs.step.json").exists()
+
+
+def test_temporal_anchors_come_from_m1_and_from_one_step_ahead(tiny, tmp_path, monkeypatch):
+    keys = ["pairs.opponents=temporal", "gates.preset=off", "evaluation.answers.max_tokens=4"]
+    config = load("smollm2", [*tiny_overrides(tiny.path), *keys]).config
+    scripted(monkeypatch, ScriptedEngine()._script)
+    with open_run(tmp_path / "run", config) as run:
+        run_loop(config, run)
+    made = {state["step"] for state in states(tmp_path / "run")}
+    assert made == set(step_names(config, ranks_alone=False))
+    pairs = list(read_records(tmp_path / "run/M3/pairs.jsonl", Pair))
+    sides = {
+        name: {one.id for one in read_records(tmp_path / f"run/M3/{name}.jsonl", Response)}
+        for name in ("ahead_responses", "anchor_responses")
+    }
+    assert pairs
+    assert {pair.chosen_id for pair in pairs} <= sides["ahead_responses"]
+    assert {pair.rejected_id for pair in pairs} <= sides["anchor_responses"]
+    page, *_ = write_report(tmp_path / "run")
+    assert page.exists()
+
+
+def test_spin_learns_from_the_seeds_answers_in_every_round(tiny, tmp_path, monkeypatch):
+    keys = ["pairs.opponents=spin", "gates.preset=off", "evaluation.answers.max_tokens=4", "prompts.count=5"]
+    config = load("smollm2", [*tiny_overrides(tiny.path), *keys]).config
+    scripted(monkeypatch, ScriptedEngine()._script)
+    with open_run(tmp_path / "run", config) as run:
+        run_loop(config, run)
+    answers = {item.prompt: item.response for item in load_seed(config.data).instructions}
+    for name in ("M2", "M3"):
+        pairs = list(read_records(tmp_path / f"run/{name}/pairs.jsonl", Pair))
+        assert len(pairs) == 5
+        assert all(pair.chosen == answers[pair.prompt] for pair in pairs)

@@ -1,8 +1,10 @@
 """Commands about runs: start, watch, report, talk."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -153,9 +155,11 @@ def recipes() -> None:
     """The built-in recipes and what each is for."""
     from srlm.recipes import recipe_names, recipe_text
 
-    for name in recipe_names():
-        comment = [line.lstrip("# ") for line in recipe_text(name).splitlines()[:3] if line.startswith("#")]
-        click.echo(f"{name:<14}{comment[0]}")
+    names = recipe_names()
+    for name in names:
+        lines = takewhile(lambda line: line.startswith("#"), recipe_text(name).splitlines())
+        sentence = re.split(r"(?<=\.) ", " ".join(line.lstrip("# ") for line in lines))[0]
+        click.echo(f"{name:<{max(map(len, names)) + 2}}{sentence}")
 
 
 @click.command()

@@ -124,6 +124,10 @@ class JudgeSection(Judging):
         return self
 
 
+OF_TWO_SIDES = {"opponents", "rank_by", "checker", "consensus", "same_answer", "min_margin", "earlier"}
+"""The keys of pairs that mean something where the two sides are not of one model."""
+
+
 class PairsSection(Section):
     """Preference pairs (section 2.3, step 3)."""
 
@@ -164,6 +168,12 @@ class PairsSection(Section):
         "first",
         description="among equal scores the first draw, or the one of whose score the judge is surest",
     )
+    opponents: Literal["own", "temporal", "spin"] = Field(
+        "own",
+        description="a round's own responses (the paper); chosen from a model trained one step ahead and "
+        "rejected from M1 (Temporal, arXiv 2508.06026); or the seed's answers against the model's, on the "
+        "seed's prompts (SPIN, arXiv 2401.01335)",
+    )
     labels: Literal["hard", "cream", "scir", "spa"] = Field(
         "hard",
         description="how far a pair is believed: wholly (the paper); as far as this model and the one before "
@@ -200,6 +210,20 @@ class PairsSection(Section):
     def needs_likelihoods(self) -> bool:
         """Whether the models' own probabilities of the responses are wanted."""
         return self.rank_by == "implicit" or self.labels != "hard"
+
+    @model_validator(mode="after")
+    def _rules_of_two_sides(self) -> "PairsSection":
+        changed = {name for name, value in self if value != type(self).model_fields[name].default}
+        if self.opponents != "own" and (more := sorted(changed - OF_TWO_SIDES)):
+            raise ValueError(
+                f"opponents={self.opponents} takes the best of one side and the worst of the other, and "
+                f"knows no {', '.join(more)}: leave it out, or set opponents=own"
+            )
+        if self.opponents != "own" and self.rank_by == "implicit":
+            raise ValueError(
+                "rank_by=implicit is for a model's own responses: opponents=own, or rank_by=judge"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rules_that_go_together(self) -> "PairsSection":

@@ -11,7 +11,8 @@ from srlm.config import AnsweredSuite, Config, HeadToHeadSuite, Judging
 from srlm.evaluation.suites.setting_up import set_up
 from srlm.judging.eft import eft_examples
 from srlm.judging.rubric import grading_rubric
-from srlm.methods import SPARE, method_steps, room_beside
+from srlm.methods import method_steps
+from srlm.methods.judging import SPARE, room_beside
 from srlm.monitors.monitor import fixed_texts
 from srlm.seeds import SeedSet
 
@@ -182,7 +183,7 @@ def _methods(config: Config, t: int) -> list[Step]:
     wanted, section = method_steps(config, t), config.judge_training
     judged = config.prompts.count * config.responses.samples
     steps = []
-    if "meta_judgments" in wanted:
+    if f"M{t}/meta_judgments" in wanted:
         draws = config.judge.samples
         count = (
             SPARE * room_beside(config, config.prompts.count * config.pairs.per_prompt) * draws * (draws - 1)
@@ -193,7 +194,7 @@ def _methods(config: Config, t: int) -> list[Step]:
         steps.append(
             Step(f"M{t}/meta_judgments", count, (Requests(count, 1, 0, head + read, said, section.block),))
         )
-    if "likelihoods" in wanted:
+    if f"M{t}/likelihoods" in wanted:
         models, read = min(t, 3), config.prompts.max_tokens + config.responses.max_tokens
         asked = Requests(judged * models, 1, 0, read, 0, config.responses.block)
         steps.append(Step(f"M{t}/likelihoods", judged, (asked,)))

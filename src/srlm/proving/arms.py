@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srlm.errors import ConfigError
+from srlm.proving.noise import DIAL
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,13 @@ ARMS: dict[str, Arm] = {
         "SPA (arXiv 2406.04412): the implicit reward, the nearest tenth smoothed.",
         ("pairs.rank_by=implicit", "pairs.labels=spa"),
     ),
+    "temporal": Arm(
+        "Chosen from one step ahead, rejected from M1 (Temporal, arXiv 2508.06026).",
+        ("pairs.opponents=temporal",),
+    ),
+    "spin": Arm(
+        "The seed's 100 answers against the model's own (SPIN, arXiv 2401.01335).", ("pairs.opponents=spin",)
+    ),
     "pool": Arm("Trained on the pairs of all rounds so far.", ("pairs.earlier=1",)),
     "oracle-dpo": Arm("The oracle without the NLL term.", (*ORACLE, "dpo.nll=0")),
     "oracle-hard": Arm(
@@ -158,13 +166,30 @@ ARMS: dict[str, Arm] = {
         ("dpo.length_margin=0.05",),
     ),
 }
+NS = (2, 4, 8)
+MAP = {
+    f"{dial.replace('_', '-')}-off-n{samples}": Arm(
+        f"Phase map: a judge that is off by {dial.replace('_', ' ')}, N = {samples}, one round.",
+        (
+            *("iterations=2", f"responses.samples={samples}"),
+            *("pairs.rank_by=checker", f"pairs.checker=srlm.proving.noise:{dial}"),
+        ),
+    )
+    for dial in DIAL
+    for samples in NS
+}
+"""Gain by a judge's accuracy and N."""
+ARMS |= MAP
+GROUPS = {"map": tuple(MAP), "all": tuple(name for name in ARMS if name not in MAP)}
+"""Names for several arms."""
 DEFAULT = ("judge", "random", "consensus", "oracle", "judge+consensus")
 """What `srlm prove` runs when it is told no arm: about five minutes of a core a seed, M0 included."""
 
 
 def find(names: tuple[str, ...]) -> dict[str, Arm]:
-    """The arms of some names, the default ones for none; raises ConfigError for an unknown one."""
-    wanted = names or DEFAULT
+    """The arms of some names or groups, the default ones for none; raises ConfigError for an unknown one."""
+    wanted = dict.fromkeys(arm for name in names or DEFAULT for arm in GROUPS.get(name, (name,)))
     if unknown := [name for name in wanted if name not in ARMS]:
-        raise ConfigError(f"arm {unknown[0]!r}", "there is no such arm", f"take some of {', '.join(ARMS)}")
+        known = ", ".join([*GROUPS, *(name for name in ARMS if name not in MAP)])
+        raise ConfigError(f"arm {unknown[0]!r}", "there is no such arm", f"take some of {known}")
     return {name: ARMS[name] for name in wanted}

@@ -47,7 +47,7 @@ def beside_controls(outcomes: Outcomes, controls: Sequence[str], figure: str) ->
     """Every arm against every control that was run, by the last model's figure; two controls once."""
     known = [control for control in controls if control in outcomes]
     found = [
-        _difference(arm, control, figure, _paired(outcomes, arm, control, figure))
+        difference(arm, control, figure, _paired(outcomes, arm, control, figure))
         for place, control in enumerate(known)
         for arm in outcomes
         if arm not in known[: place + 1]
@@ -64,7 +64,7 @@ def since_m1(outcomes: Outcomes, figure: str) -> list[Difference]:
             for rounds in seeds.values()
             if None not in (rounds[-1][figure], rounds[0][figure])
         ]
-        found.append(_difference(arm, "M1", figure, changes))
+        found.append(difference(arm, "M1", figure, changes))
     return corrected([one for one in found if one.by_seed])
 
 
@@ -85,7 +85,8 @@ def _paired(outcomes: Outcomes, arm: str, other: str, figure: str) -> list[float
     return [one - another for one, another in last if None not in (one, another)]
 
 
-def _difference(arm: str, other: str, figure: str, values: Sequence[float]) -> Difference:
+def difference(arm: str, other: str, figure: str, values: Sequence[float]) -> Difference:
+    """The difference that some seeds' values make, with its interval and an uncorrected p."""
     from scipy import stats
 
     if len(values) < 2 or len(set(values)) == 1:  # a t test of equal values divides by nothing

@@ -13,7 +13,8 @@ from srlm.store.jsonl import read_records
 
 def measured(folder: Path) -> list[dict[str, Any]]:
     """The figures of M1, M2 ... in their order, each {name: number or None}; see `of_model`, `of_pairs`."""
-    names = sorted((path.parent.name for path in folder.glob("M*/model")), key=lambda name: int(name[1:]))
+    made = [path.parent.name for path in folder.glob("M*/model")]
+    names = sorted((name for name in made if name[1:].isdigit()), key=lambda name: int(name[1:]))
     return [of_model(folder, name) | of_pairs(folder, name) for name in names]
 
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from srlm.proving.arms import ARMS, CONTROLS
 from srlm.proving.comparing import SURE, Difference, Outcomes, Rounds, beside_controls, since_m1
+from srlm.proving.mapping import map_table, phase_map
 from srlm.proving.study import Study
 from srlm.report.cells import Cell, Table
 from srlm.report.charts import lines
@@ -74,6 +75,7 @@ def page_of(study: Study) -> Page:
             _differences("Beside the controls", differences),
             _differences("The last model beside M1: points", gains),
             _differences("The last model beside M1: its judge, pairwise accuracy", judges),
+            *([map_table(places)] if (places := phase_map(study)) else []),
             _figures("Truth, round by round", TRUTH, outcomes),
             _figures("Pairs", PAIRS, outcomes, skip=1),
         ],

@@ -21,12 +21,14 @@ from pydantic import ValidationError
 
 from srlm.cores import usable_cores
 from srlm.errors import ConfigError, SrlmError
+from srlm.judging.checkers import load_checker
 from srlm.loop import run_loop
 from srlm.models import cache_folder
 from srlm.process import end_with_parent, message_channel
 from srlm.proving.arms import ARMS, Arm
 from srlm.proving.ground import Ground, GroundSection, prepare
 from srlm.proving.measuring import measured
+from srlm.proving.noise import accuracy
 from srlm.recipes import load, parse_values
 from srlm.store.files import write_atomically
 from srlm.store.run import open_run
@@ -191,13 +193,16 @@ def _outcome(study: Study, ground: Ground, arm: str) -> dict[str, Any]:
 
 
 def run_arm(study: Study, ground: Ground, arm: Arm, name: str) -> dict[str, Any]:
-    """The loop with an arm's keys, and what came of it, round by round."""
+    """The loop with an arm's keys, and what came of it: its rounds, N, and how accurate a program ranked."""
     loaded = load(ground.recipe, [*study.overrides, *arm.on(ground.folder)])
     home = study.folder / f"seed{ground.seed}"
     others = [home / other for other in study.arms if (home / f"{other}.json").exists() and other != name]
     with open_run(home / name, loaded.config, loaded.origins, others=others) as run:
         outcome = run_loop(loaded.config, run)
-    return {"verdict": outcome.verdict, "rounds": measured(home / name)}
+    found: dict[str, Any] = {"verdict": outcome.verdict, "rounds": measured(home / name)}
+    if checker := loaded.config.pairs.checker:
+        found["ranker"] = accuracy(load_checker(checker), ground.folder / "ranked.jsonl")
+    return found | {"samples": loaded.config.responses.samples}
 
 
 def main(folder: str, seed: str) -> None:

@@ -44,7 +44,8 @@ def lineage(done: Mapping[str, Mapping[str, Any]], summaries: Mapping[str, Mappi
         rounds = ("prompts", "responses", "pairs")
         counts = {part: done.get(f"{after}/{part}", {}).get("records") for part in rounds}
         data = tuple(f"{number:,} {part}" for part, number in counts.items() if number is not None)
-        found.append(Link(f"M{int(after[1:]) - 1}", after, "DPO", data))
+        t = int(after[1:].partition("-")[0])  # M2, or M2-ahead of temporal anchors
+        found.append(Link(f"M{t - 1}", after, "DPO", data))
     return found
 
 

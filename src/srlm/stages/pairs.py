@@ -73,7 +73,7 @@ def pairs_of(section: PairsSection, ranked: list[Ranked], seed: int = 0) -> list
     """The pairs of one prompt's responses, or why there is none: unscored, tie, margin ..."""
     if len(ranked) < 2:
         return "unscored"
-    outcomes = [_outcome(section, *couple) for couple in _couples(section, ranked, seed)]
+    outcomes = [pair_of(section, *couple) for couple in _couples(section, ranked, seed)]
     pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
     return pairs or str(outcomes[0])
 
@@ -110,7 +110,7 @@ def _tiers(ranked: list[Ranked], rho: float) -> tuple[Ranked, Ranked]:
     return shortest, min(bottom, key=lambda item: (-len(item.response.text), item.score))
 
 
-def _outcome(section: PairsSection, chosen: Ranked, rejected: Ranked) -> Pair | str:
+def pair_of(section: PairsSection, chosen: Ranked, rejected: Ranked) -> Pair | str:
     """The pair of two responses, or why they make none."""
     gap = chosen.score - rejected.score
     if gap <= 0:

@@ -51,18 +51,11 @@ def train_job(job: TrainJob, report: Report) -> None:
     job = _in_a_precision(job, world)
     section = job.section
     tokenizer = load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
-    items, left_out = _items(job, section, tokenizer)
-    beside, too_long = _beside(job, section, tokenizer)
-    items, left_out = items + beside, left_out + too_long
+    items, beside, left_out = _lessons(job, section, tokenizer)
     model = _policy(job, section, world)
     before = _start_loss(job, section, model, tokenizer, world) if job.sft else None
-    trainer = _trainer(
-        *(job, section, model, items),
-        beside=len(beside),
-        pad=tokenizer.pad_token_id,
-        report=report,
-        world=world,
-    )
+    given, pad = (job, section, model, items), tokenizer.pad_token_id
+    trainer = _trainer(*given, beside=beside, pad=pad, report=report, world=world)
     checkpoint = world.agreed(checkpoint_to_resume(job.folder / "checkpoints"))
     started = time.monotonic()
     with _blocks(section, model, items, world) as works:
@@ -184,6 +177,13 @@ def _trainer(
     return trainer
 
 
+def _lessons(job: TrainJob, section: TrainingSection, tokenizer: Any) -> tuple[list[Item], int, int]:
+    """All that is trained on, how many of the last stand beside the others, and how many were too long."""
+    items, left_out = _items(job, section, tokenizer)
+    beside, too_long = _beside(job, section, tokenizer)
+    return items + beside, len(beside), left_out + too_long
+
+
 def _items(job: TrainJob, section: TrainingSection, tokenizer: Any) -> tuple[list[Item], int]:
     """Encoded examples or pairs, and how many were left out as too long."""
     path = job.folder / "data.jsonl"
@@ -204,11 +204,12 @@ def _items(job: TrainJob, section: TrainingSection, tokenizer: Any) -> tuple[lis
 
 def _beside(job: TrainJob, section: TrainingSection, tokenizer: Any) -> tuple[list[Item], int]:
     """What stands beside the pairs of a DPO, encoded, and how many were left out as too long."""
-    if not job.dpo:
-        return [], 0
     pairs, examples = (job.folder / f"beside_{kind}.jsonl" for kind in ("pairs", "examples"))
-    items: list[Item] = [_token_pair(tokenizer, pair) for pair in read_records(pairs, Pair)]
-    items += [encode(tokenizer, item.prompt, item.response) for item in read_records(examples, Example)]
+    items: list[Item] = []
+    if pairs.exists():
+        items += [_token_pair(tokenizer, pair) for pair in read_records(pairs, Pair)]
+    if examples.exists():
+        items += [encode(tokenizer, item.prompt, item.response) for item in read_records(examples, Example)]
     found = _that_fit(items, section)
     return found, len(items) - len(found)
 

@@ -78,10 +78,11 @@ def train_dpo(
         report_to=tuple(report_to),
         trust_remote_code=model.trust_remote_code,
     )
-    data: dict[str, list[Record]] = {"data": [], "beside_pairs": [], "beside_examples": []}
+    data: dict[str, list[Record]] = {"data": []}
     for one in lessons:
         about = "beside_examples" if isinstance(one, Example) else "beside_pairs"
-        data["data" if isinstance(one, Pair) and one.about == "answers" else about].append(one)
+        name = "data" if isinstance(one, Pair) and one.about == "answers" else about
+        data.setdefault(name, []).append(one)
     return _train(job, data, heldout, judge, report=report, launcher=launcher)
 
 

@@ -1,0 +1,81 @@
+"""Pairs of responses that different models wrote, or a person and a model.
+
+Temporal anchors (arXiv 2508.06026): the best response of one model against the worst of another. SPIN
+(arXiv 2401.01335): the seed's answer against a sample of the model's.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from srlm.config import PairsSection
+from srlm.records import Example, Judgment, Pair, Prompt, Response, content_id
+from srlm.stages.pairs import pair_of
+from srlm.stages.ranking import Ranked, rank
+from srlm.store.blocks import Block, Resume
+
+
+def oppose(
+    section: PairsSection,
+    better: Iterable[Response],
+    of_better: Iterable[Judgment],
+    worse: Iterable[Response],
+    of_worse: Iterable[Judgment],
+    *,
+    seed: int = 0,
+    resume: Resume[Pair] | None = None,
+) -> Iterator[Block[Pair]]:
+    """One block with a pair a prompt: the best of `better` against the worst of `worse`; others counted."""
+    if resume and resume.blocks:
+        return
+    best, worst = (
+        _ranked(section, responses, judgments, seed)
+        for responses, judgments in ((better, of_better), (worse, of_worse))
+    )
+    outcomes = [
+        pair_of(
+            section,
+            max(ours, key=lambda item: item.score),
+            min(worst[key], key=lambda item: item.score),
+        )
+        if ours and worst.get(key)
+        else "unscored"
+        for key, ours in best.items()
+    ]
+    yield _block(outcomes)
+
+
+def oppose_seed(
+    section: PairsSection,
+    answers: Sequence[Example],
+    responses: Iterable[Response],
+    *,
+    seed: int = 0,
+    resume: Resume[Pair] | None = None,
+) -> Iterator[Block[Pair]]:
+    """One block with a pair a prompt: the seed's answer, scored 1, against the first sample, scored 0."""
+    if resume and resume.blocks:
+        return
+    right = {Prompt.of(item.prompt, (), 0).id: item.response for item in answers}
+    outcomes = []
+    for key, group in groupby(responses, key=lambda item: item.prompt_id):
+        sample = next(group)
+        prompt = Prompt.of(sample.prompt, (), 0)
+        answer = Response.given(content_id("seed answer", key, right[key]), prompt, right[key])
+        outcomes.append(pair_of(section, Ranked(answer, 1.0), Ranked(sample, 0.0)))
+    yield _block(outcomes)
+
+
+def _ranked(
+    section: PairsSection, responses: Iterable[Response], judgments: Iterable[Judgment], seed: int
+) -> dict[str, list[Ranked]]:
+    said = {item.response_id: item for item in judgments}
+    groups = groupby(responses, key=lambda item: item.prompt_id)
+    return {key: rank(section, list(group), said, seed) for key, group in groups}
+
+
+def _block(outcomes: Sequence[Pair | str]) -> Block[Pair]:
+    pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
+    counts = Counter(f"no pair: {outcome}" for outcome in outcomes if isinstance(outcome, str))
+    counts["pair"] = len(pairs)
+    return Block(pairs, len(outcomes), len(outcomes), +counts)
