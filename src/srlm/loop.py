@@ -4,7 +4,7 @@ Differences from the paper, each with its reason, stand in docs/the-loop.md. Run
 ``srlm run RECIPE``, or from Python as in examples/from_python.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from srlm.monitors.monitor import Monitor, watch_steps
 from srlm.monitors.rounds import Round
 from srlm.records import Example, Judgment, Pair, Prompt, Response
 from srlm.seeds import SeedSet, load_seed
+from srlm.stages.demonstrations import spreads_of
 from srlm.stages.given import given_prompts, take_prompts
 from srlm.stages.judgments import judge
 from srlm.stages.pairs import make_pairs
@@ -60,9 +61,10 @@ def run_loop(config: Config, run: Run) -> Outcome:
     monitor = Monitor(config, run, others, base, seed=seed, asked=evaluation.asked())
     decision = monitor.look(model, evaluation.measure(model))
     written: list[Prompt] = []
+    spreads: dict[str, float] = {}
     for t in range(2, config.iterations + 1):
         with open_roles(config, model, others) as (writer, engine, judging):
-            stage, *given = prompt_stage(supplied, writer, seed, written)
+            stage, *given = prompt_stage(supplied, writer, seed, written, spreads)
             prompts = run.records(f"M{t}/prompts", Prompt, stage, config.prompts, *given)
             responses = run.records(f"M{t}/responses", Response, respond, config.responses, engine, prompts)
             judgments = run.records(
@@ -78,17 +80,26 @@ def run_loop(config: Config, run: Run) -> Outcome:
         if decision.action != "continue":
             return gate_closed(model, decision)
         written += prompts
+        spreads |= spreads_of(config.prompts, judgments)
     verdict = f"{model.name} is trained: all {config.iterations} iterations are done."
     return Outcome(model, f"{verdict} {decision.why}".rstrip(), "continue", decision.best)
 
 
 def prompt_stage(
-    supplied: Sequence[Prompt], writer: Engine, seed: SeedSet, written: Sequence[Prompt]
+    supplied: Sequence[Prompt],
+    writer: Engine,
+    seed: SeedSet,
+    written: Sequence[Prompt],
+    spreads: Mapping[str, float],
 ) -> tuple[Any, ...]:
-    """Step 1 and what it is given: the model writes new prompts, or the next of those supplied are taken."""
+    """Step 1 and what it is given: the model writes new prompts, or the next of those supplied are taken.
+
+    `spreads`: how far the judge set the answers to earlier prompts apart, where that steers the examples.
+    """
     if supplied:
         return take_prompts, supplied, written
-    return write_prompts, writer, seed.instructions, written, seed.prompts()
+    steering = (spreads,) if spreads else ()
+    return write_prompts, writer, seed.instructions, written, seed.prompts(), *steering
 
 
 def teach_judging(
