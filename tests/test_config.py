@@ -96,3 +96,44 @@ def test_an_override_that_is_not_yaml_is_refused(override):
 def test_a_range_that_allows_nothing_is_refused():
     with pytest.raises(ConfigError, match="no prompt could be kept"):
         load("smollm2", ["prompts.min_words=10", "prompts.max_words=5"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["prompts.method=synthesis", "prompts.given=x.jsonl"], "given takes prompts from a file"),
+        (["prompts.demonstrate=hard", "prompts.given=x.jsonl"], "given shows none"),
+        (["prompts.demonstrate=diverse", "prompts.method=synthesis"], "method=synthesis shows none"),
+        (["prompts.demonstrate=hard", "prompts.generated_demonstrations=0"], "demonstrate=diverse"),
+    ],
+)
+def test_ways_to_new_prompts_that_do_not_go_together_are_refused(overrides, said):
+    with pytest.raises(ConfigError, match=said):
+        load("smollm2", overrides)
+
+
+SERVED = ["engine.kind=openai", "engine.base_url=http://127.0.0.1/v1", "engine.model=m"]
+NAMED = ["servers.big.base_url=http://127.0.0.1/v1", "servers.big.model=m"]
+OVER_RAY = [
+    "engine.kind=ray",
+    "engine.engine.kind=openai",
+    "engine.engine.base_url=http://127.0.0.1/v1",
+    "engine.engine.model=m",
+]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "who"),
+    [
+        ([*SERVED, "prompts.writer="], "engine.kind=openai is a server"),
+        ([*OVER_RAY, "prompts.writer="], "engine.kind=openai is a server"),
+        ([*NAMED, "prompts.writer=big"], "prompts.writer=big is a server"),
+    ],
+)
+def test_a_server_cannot_write_the_users_turn(overrides, who):
+    with pytest.raises(ConfigError, match=rf"{who}(.|\n)*prompts.method=few_shot"):
+        load("smollm2", [*overrides, "prompts.method=synthesis"])
+    assert load("smollm2", overrides)
+    # A model beside the server writes it.
+    asked = [*overrides, "prompts.writer=smollm2-135m-instruct", "prompts.method=synthesis"]
+    assert load("smollm2", asked).config.prompts.method == "synthesis"

@@ -4,6 +4,7 @@
 tokenized goes through `chat_text` or `without_controls`.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,16 @@ DEFAULT_CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}Assistant:{{ '\n' }}{% endif %}"
 )
 """For base models: a label before each turn, the end token after each answer."""
+_USER_TEXT = "The text of the user stands here"
+"""Rendered in place of a user's text, to see what the template puts around it."""
+
+
+@dataclass(frozen=True)
+class UserEnd:
+    """What ends a user's turn: control tokens by their ids, or texts where the template has none there."""
+
+    tokens: frozenset[int] = frozenset()
+    texts: tuple[str, ...] = ()
 
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
@@ -44,11 +55,31 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
 
 def chat_text(tokenizer: Any, conversation: Conversation) -> str:
     """A conversation in the model's chat format, up to where the assistant's answer begins."""
-    messages = [
-        {"role": turn.role, "content": without_controls(tokenizer, turn.content)} for turn in conversation
-    ]
-    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text: str = tokenizer.apply_chat_template(
+        _messages(tokenizer, conversation), tokenize=False, add_generation_prompt=True
+    )
     return text
+
+
+def user_text(tokenizer: Any, conversation: Conversation) -> str:
+    """A conversation in the model's chat format, up to where the next text of the user's begins.
+
+    Without spaces at its end: most tokenizers put a space into the token of the word that follows.
+    """
+    return _around_user_text(tokenizer, conversation)[0].rstrip(" ")
+
+
+def end_of_user(tokenizer: Any) -> UserEnd:
+    """What the chat template puts between a user's text and the answer, as far as it ends the text."""
+    after = _around_user_text(tokenizer, ())[1]
+    found = [(after.index(token), -len(token), token) for token in _controls(tokenizer) if token in after]
+    place, _, token = min(found, default=(len(after), 0, ""))
+    if token and not after[:place].strip():
+        return UserEnd(tokens=frozenset({tokenizer.convert_tokens_to_ids(token)}))
+    text = after[:place]
+    # Line breaks before a label tell it from the same word within a sentence.
+    ends = text.strip(" ").rstrip() or text
+    return UserEnd(texts=(ends,) if ends else ())
 
 
 def without_controls(tokenizer: Any, text: str) -> str:
@@ -56,10 +87,34 @@ def without_controls(tokenizer: Any, text: str) -> str:
 
     Tokenized as it stands, it would end its turn, and a response could speak as the judge.
     """
-    controls = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
-    for token in sorted({*controls, *tokenizer.all_special_tokens}, key=len, reverse=True):
+    for token in sorted(_controls(tokenizer), key=len, reverse=True):
         text = text.replace(token, f"{token[0]} {token[1:]}")
     return text
+
+
+def _messages(tokenizer: Any, conversation: Conversation) -> list[dict[str, str]]:
+    return [
+        {"role": turn.role, "content": without_controls(tokenizer, turn.content)} for turn in conversation
+    ]
+
+
+def _controls(tokenizer: Any) -> set[str]:
+    controls = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return {*controls, *tokenizer.all_special_tokens}
+
+
+def _around_user_text(tokenizer: Any, conversation: Conversation) -> tuple[str, str]:
+    """(all before a further text of the user's, what follows up to the answer); raises ModelError."""
+    turns = [*_messages(tokenizer, conversation), {"role": "user", "content": _USER_TEXT}]
+    text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    before, found, after = text.rpartition(_USER_TEXT)
+    if not found:
+        raise ModelError(
+            f"the chat template of {tokenizer.name_or_path}",
+            "it changes what the user says, so where the user's text begins cannot be told",
+            "set prompts.method=few_shot, or take a model with another chat template (prompts.writer)",
+        )
+    return before, after
 
 
 def _end_of_turn(tokenizer: Any) -> str:

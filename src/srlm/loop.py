@@ -19,12 +19,12 @@ from srlm.methods import method_steps
 from srlm.methods.implicit import implicit_rewards
 from srlm.methods.judging import lessons_about_judging
 from srlm.methods.opponents import pairs_of_round
-from srlm.methods.turn import Turn
+from srlm.methods.turn import Past, Turn
 from srlm.models import Model, resolve
 from srlm.monitors.gates import Decision
 from srlm.monitors.monitor import Monitor, watch_steps
 from srlm.monitors.rounds import Round
-from srlm.records import Example, Judgment, Pair, Prompt, Response
+from srlm.records import Example, Judgment, Prompt, Response
 from srlm.seeds import RankedPrompt, SeedSet, load_seed
 from srlm.stages.given import given_prompts, take_prompts
 from srlm.stages.judgments import judge
@@ -65,11 +65,11 @@ def run_loop(config: Config, run: Run) -> Outcome:
     evaluation.measure(base)
     monitor = Monitor(config, run, others, base, seed=seed, asked=evaluation.asked())
     decision = monitor.look(model, evaluation.measure(model))
-    models, written, learned = [base, model], list[Prompt](), list[Pair]()
+    models, past = [base, model], Past()
     for t in range(2, config.iterations + 1):
-        at = Turn(config, run, t, models, others)
+        at = Turn(config, run, t, models, others, past)
         with open_roles(config, model, others) as (writer, engine, judging):
-            stage, *given = prompt_stage(config, supplied, writer, seed, written)
+            stage, *given = prompt_stage(at, supplied, writer, seed)
             prompts = run.records(f"M{t}/prompts", Prompt, stage, config.prompts, *given)
             responses = run.records(f"M{t}/responses", Response, respond, config.responses, engine, prompts)
             judgments = run.records(
@@ -83,7 +83,7 @@ def run_loop(config: Config, run: Run) -> Outcome:
         if not len(pairs):
             monitor.look_at_round(f"M{t}", made)
             return run_out(run, t, model, decision.best)
-        lessons += trained_again(config.pairs, learned, config.seed)
+        lessons += trained_again(config.pairs, past.learned, config.seed)
         model = run.model(
             f"M{t}/dpo", train_dpo, config.dpo, model, [*pairs, *lessons] if lessons else pairs, *heldout
         )
@@ -91,24 +91,23 @@ def run_loop(config: Config, run: Run) -> Outcome:
         if decision.action != "continue":
             return gate_closed(model, decision)
         models.append(model)
-        written += prompts
-        learned += pairs
+        past.add(config, prompts, judgments, pairs)
     verdict = f"{model.name} is trained: all {config.iterations} iterations are done."
     return Outcome(model, f"{verdict} {decision.why}".rstrip(), "continue", decision.best)
 
 
-def prompt_stage(
-    config: Config, supplied: Sequence[Prompt], writer: Engine, seed: SeedSet, written: Sequence[Prompt]
-) -> tuple[Any, ...]:
+def prompt_stage(at: Turn, supplied: Sequence[Prompt], writer: Engine, seed: SeedSet) -> tuple[Any, ...]:
     """Step 1 and what it is given: the model writes new prompts, or those supplied are taken in turn.
 
     SPIN has seed answers to learn from, so it takes the seed's prompts, in every round.
     """
-    if config.pairs.opponents == "spin":
+    past = at.past
+    if at.config.pairs.opponents == "spin":
         return take_prompts, [Prompt.of(item.prompt, (), 0) for item in seed.instructions], ()
     if supplied:
-        return take_prompts, supplied, written
-    return write_prompts, writer, seed.instructions, written, seed.prompts()
+        return take_prompts, supplied, past.written
+    steering = (past.spreads,) if past.spreads else ()
+    return write_prompts, writer, seed.instructions, past.written, seed.prompts(), *steering
 
 
 def teach_judging(

@@ -20,7 +20,7 @@ from srlm.engines.scripted import ScriptedEngine
 from srlm.engines.vllm import VllmEngine
 from srlm.errors import EngineError
 from srlm.models import Model
-from srlm.records import ask
+from srlm.records import Message, ask
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +126,25 @@ def test_probabilities_of_continuations(engine):
 def test_an_empty_conversation_is_an_error(engine):
     with pytest.raises(EngineError, match="holds no text"):
         list(engine.generate([req("a", "  ")]))
+
+
+def test_a_user_turn_is_written_from_nothing_or_refused_by_a_server(engine):
+    wanted = [
+        req("u", conversation=(), speaker="user", n=4, temperature=1.5, top_p=1.0),
+        req("after", speaker="user", conversation=(*ask("Hi."), Message(role="assistant", content="Hello."))),
+        req("a"),
+    ]
+    if isinstance(engine, OpenAIEngine):
+        with pytest.raises(EngineError, match=r"user's turn is wanted(.|\n)*prompts.method=few_shot"):
+            list(engine.generate(wanted))
+        return
+    found = replies(engine, wanted)
+    assert sorted(found) == [("a", 0), ("after", 0), *(("u", draw) for draw in range(4))]
+    assert len({found["u", draw].text for draw in range(4)}) > 1
+    assert found["u", 0].num_prompt_tokens < found["after", 0].num_prompt_tokens
+    assert not any("<|im_" in reply.text for reply in found.values())
+    with pytest.raises(EngineError, match="holds no text"):
+        list(engine.generate([req("blank", "  ", speaker="user")]))
 
 
 def test_no_requests_no_replies(engine):

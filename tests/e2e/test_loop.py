@@ -18,6 +18,7 @@ from srlm.recipes import load, override
 from srlm.records import Example, Judgment, Likelihood, Pair, Prompt, Response, seed_for
 from srlm.report import write_report
 from srlm.seeds import load_seed
+from srlm.stages.demonstrations import spreads_of
 from srlm.store.jsonl import read_records
 from srlm.store.run import open_run
 from srlm.store.states import run_states, saved_config, states
@@ -85,6 +86,34 @@ def test_every_pair_can_be_traced_to_its_prompt_responses_and_judgments(finished
         ]
         assert pair.chosen_score == max(siblings)
         assert pair.rejected_score == min(siblings)
+
+
+def test_the_third_round_shows_what_the_second_was_judged_most_unequal_on(tiny, tmp_path, monkeypatch):
+    def copied(section, model, *inputs, folder, target, **_):
+        shutil.copytree(model.path, target)
+        folder.mkdir(parents=True, exist_ok=True)
+        summary = {"heldout_loss": None, "heldout_loss_before": None, "steps": 1}
+        (folder / "summary.json").write_text(json.dumps(summary))
+        (folder / "log.jsonl").touch()
+        return target
+
+    monkeypatch.setattr("srlm.loop.train_sft", copied)
+    monkeypatch.setattr("srlm.loop.train_dpo", copied)
+    keys = ["prompts.demonstrate=hard", "prompts.count=8", "prompts.block=2"]
+    config = load("smollm2", [*tiny_overrides(tiny.path), *keys]).config
+    with open_run(tmp_path / "run", config) as run:
+        run_loop(config, run)
+    folder = tmp_path / "run"
+    before = list(read_records(folder / "M2/prompts.jsonl", Prompt))
+    spreads = spreads_of(config.prompts, read_records(folder / "M2/judgments.jsonl", Judgment))
+    assert len(spreads) == 8
+    hard = set(sorted(spreads, key=lambda key: (-spreads[key], key))[:2])
+    for made in read_records(folder / "M3/prompts.jsonl", Prompt):
+        assert {item.id for item in before} & set(made.demonstrations) == hard
+    given = [json.loads((folder / f"M{t}/prompts.step.json").read_text())["given"]["inputs"] for t in (2, 3)]
+    assert [len(inputs) for inputs in given] == [4, 5]
+    with open_run(folder, config) as run:
+        assert run_loop(config, run).model.name == "M3"
 
 
 def test_each_round_trains_on_its_own_pairs_with_the_round_before_as_reference(finished):

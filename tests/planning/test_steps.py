@@ -37,6 +37,15 @@ def test_an_sft_baseline_is_planned_where_answers_have_ranks_alone(tmp_path):
     assert "SFT/sft" not in plain
 
 
+def test_a_user_turn_is_written_without_reading_examples():
+    def read(*overrides: str) -> float:
+        config = load("smollm2", list(overrides)).config
+        steps = {step.name: step for step in plan_steps(config, load_seed(config.data))}
+        return sum(asked.prompt for asked in steps["M2/prompts"].requests)
+
+    assert read("prompts.method=synthesis") < 100 < read()
+
+
 def test_expected_scores_at_once_write_one_token_a_response():
     config = load("smollm2", ["judge.scoring=expected", "judge.justify=false"]).config
     steps = {step.name: step for step in plan_steps(config, load_seed(config.data))}

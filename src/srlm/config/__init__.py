@@ -155,6 +155,19 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _somebody_writes_the_users_turn(self) -> "Config":
+        writer = self.prompts.writer
+        served = writer in self.servers if writer else is_server(self.engine)
+        if self.prompts.method == "synthesis" and served:
+            who = f"prompts.writer={writer}" if writer else "engine.kind=openai"
+            raise ValueError(
+                f"prompts.method=synthesis has the user's turn written, and {who} is a server, which can be "
+                "asked for the assistant's alone: let a model write (prompts.writer=MODEL, or "
+                "engine.kind=local or vllm), or set prompts.method=few_shot"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _the_harness_has_a_model(self) -> "Config":
         harness = [one.title for one in self.evaluation.suites if isinstance(one, HarnessSuite)]
         if harness and self.engine.kind != "local":

@@ -13,6 +13,17 @@ CHECKER = r"^[\w.]+:[\w.]+$"
 class PromptsSection(Sampling):
     """New prompts, Self-Instruct style (section 2.3, step 1; 8-shot, T = 0.6, top-p 0.9)."""
 
+    method: Literal["few_shot", "synthesis"] = Field(
+        "few_shot",
+        description="from examples (the paper), or the model writes the user's turn itself, from the head of "
+        "its chat template alone (Magpie, arXiv 2406.08464)",
+    )
+    demonstrate: Literal["random", "hard", "diverse"] = Field(
+        "random",
+        description="which examples are shown: any (the paper); of the model's own those of earlier rounds "
+        "whose answers the judge's scores set furthest apart; or examples unlike each other by ROUGE-L",
+    )
+
     temperature: float = Field(0.6, ge=0, description="paper: 0.6")
     max_tokens: int = Field(128, ge=1, description="budget of a new prompt; one cut off here is dropped")
     count: int = Field(
@@ -40,6 +51,25 @@ class PromptsSection(Sampling):
     def _some_length_is_allowed(self) -> "PromptsSection":
         if self.min_words > self.max_words:
             raise ValueError("min_words is above max_words, so no prompt could be kept")
+        return self
+
+    @model_validator(mode="after")
+    def _switches_that_go_together(self) -> "PromptsSection":
+        if self.given and self.method != "few_shot":
+            raise ValueError(
+                f"given takes prompts from a file, method={self.method} has them written: keep one of them"
+            )
+        if self.demonstrate != "random" and (self.given or self.method != "few_shot"):
+            other = "given" if self.given else f"method={self.method}"
+            raise ValueError(
+                f"demonstrate={self.demonstrate} chooses examples, and {other} shows none: leave one of them "
+                "out (examples are shown with method=few_shot)"
+            )
+        if self.demonstrate == "hard" and not self.generated_demonstrations:
+            raise ValueError(
+                "demonstrate=hard chooses among prompts that the model wrote, and generated_demonstrations=0 "
+                "shows none of them: set it to 1 or more, or take demonstrate=diverse"
+            )
         return self
 
 

@@ -13,7 +13,9 @@ class Request:
     """n samples of one conversation.
 
     `seed` fixes all draws: sample i uses ``seed_for(seed, i)``, whatever it is batched with.
-    `prefix` is put into the assistant's mouth; it is not part of the reply. `stop` strings end a
+    `speaker` says whose turn is written. With `user` the conversation is what stands before that turn, and
+    may be empty; the reply ends where the model ends it or would let the assistant speak.
+    `prefix` is put into the speaker's mouth; it is not part of the reply. `stop` strings end a
     reply and are cut off it. `until`, a regular expression, says when a reply holds all that is wanted of it:
     an engine that can ends it there. `continuations` asks for the probability that the text goes on with each
     given string after prompt and prefix, at temperature 1; where one begins another (1 and 10), the
@@ -32,6 +34,7 @@ class Request:
     stop: tuple[str, ...] = ()
     until: str = ""
     continuations: tuple[str, ...] = ()
+    speaker: Literal["assistant", "user"] = "assistant"
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class Engine(Protocol):
         """n replies for every request, in any order.
 
         Raises PromptTooLong, before it writes anything, with the ids of all requests that leave no
-        room for `max_tokens` new tokens, and EngineError for an empty conversation.
+        room for `max_tokens` new tokens, and EngineError for an empty conversation, or for a user's turn
+        where only the assistant's can be had (a server).
         """
         ...
 
@@ -66,10 +70,18 @@ class Engine(Protocol):
         ...
 
 
-def empty_conversation(request: Request) -> EngineError:
-    """The error for a request with nothing in it."""
-    return EngineError(
-        f"request {request.id}",
-        "its conversation holds no text, so every answer would be noise",
-        "leave empty prompts out of the data",
-    )
+def refuse_empty(request: Request) -> None:
+    """Raise EngineError for a request with nothing in it to answer; a user may begin with nothing said."""
+    if request.speaker == "user" and not request.conversation:
+        return
+    if not any(message.content.strip() for message in request.conversation):
+        raise EngineError(
+            f"request {request.id}",
+            "its conversation holds no text, so every answer would be noise",
+            "leave empty prompts out of the data",
+        )
+
+
+def beginning_of(request: Request) -> str:
+    """How the last turn of a request begins, quoted, to tell in an error which one it is."""
+    return f"{request.conversation[-1].content[:60]!r}..." if request.conversation else "nothing said yet"

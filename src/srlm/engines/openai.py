@@ -15,6 +15,8 @@ continuations
 finish
     `stop` and `length`. `content_filter` is `length`, because the reply was cut off, and counted as
     filtered; an empty reply is a value. Neither may end a run that would meet it again every time.
+user's turns
+    Cannot be asked for: the server begins the assistant's. An error.
 control tokens
     Text that spells them, such as ``<|im_end|>``, is tokenized by the server; most obey it.
 """
@@ -32,7 +34,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from srlm.config import OpenAIEngineSection
-from srlm.engines.base import Reply, Request, empty_conversation
+from srlm.engines.base import Reply, Request, beginning_of, refuse_empty
 from srlm.engines.server import Json, Passing, Refused, Server, Stopped
 from srlm.errors import EngineError, PromptTooLong
 from srlm.records import Finish, seed_for
@@ -120,8 +122,14 @@ class OpenAIEngine:
         self._server.close()
 
     def _refuse_impossible(self, request: Request) -> None:
-        if not any(message.content.strip() for message in request.conversation):
-            raise empty_conversation(request)
+        refuse_empty(request)
+        if request.speaker == "user":
+            raise EngineError(
+                f"{self._server.name}, request {request.id}: the user's turn is wanted",
+                "chat completions begin the assistant's turn, and nothing else can be asked for there",
+                "let a model of yours write it (prompts.writer, engine.kind=local or vllm), or set "
+                "prompts.method=few_shot",
+            )
         if request.continuations and request.prefix and not self._section.continues:
             raise EngineError(
                 f"engine.continues=false; request {request.id} asks what follows {request.prefix[-40:]!r}",
@@ -279,8 +287,7 @@ class OpenAIEngine:
     def _too_long(self, refused: dict[Request, Refused]) -> PromptTooLong:
         request, error = next(iter(refused.items()))
         return PromptTooLong(
-            f"request {request.id} ({request.conversation[-1].content[:60]!r}...) with {request.max_tokens} "
-            "new tokens",
+            f"request {request.id} ({beginning_of(request)}) with {request.max_tokens} new tokens",
             f"{self._server.name}, says: {error.said}",
             "shorten the prompt, lower max_tokens of the section, or serve a model with a longer context",
             tuple(item.id for item in refused),

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from srlm.engines.base import Reply, Request, empty_conversation
+from srlm.engines.base import Reply, Request, refuse_empty
 from srlm.records import seed_for
 
 WORDS = [
@@ -74,8 +74,7 @@ class ScriptedEngine:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         for request in requests:
-            if not any(message.content.strip() for message in request.conversation):
-                raise empty_conversation(request)
+            refuse_empty(request)
             for draw in range(request.n):
                 yield self._reply(request, draw)
 

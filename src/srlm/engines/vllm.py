@@ -134,7 +134,7 @@ class VllmEngine:
 
     def _ask(self, row: _Row) -> _Ask:
         request = row.job.request
-        return _Ask(row.job.ids, self._sampling(request, row.draw), bool(request.stop or request.until))
+        return _Ask(row.job.ids, self._sampling(request, row.draw), self._encoding.is_watched(request))
 
     def _sampling(self, request: Request, draw: int) -> dict[str, Any]:
         return {
@@ -142,7 +142,7 @@ class VllmEngine:
             "top_p": request.top_p,
             "max_tokens": request.max_tokens,
             "seed": seed_for(request.seed, draw),
-            "stop_token_ids": sorted(self._encoding.ends),
+            "stop_token_ids": sorted(self._encoding.ends_of(request)),
         }
 
     def _take(self, row: _Row, output: Output) -> bool:

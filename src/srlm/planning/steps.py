@@ -157,6 +157,7 @@ def _judgments(config: Config, section: Judging, count: int, judged: float) -> t
 def _round(config: Config, seed: SeedSet, name: str, methods: list[Step]) -> list[Step]:
     count, samples = config.prompts.count, config.responses.samples
     shots = config.prompts.demonstrations + config.prompts.generated_demonstrations
+    shots = 0 if config.prompts.method == "synthesis" else shots
     shot = sum(_tokens(item.prompt) for item in seed.instructions) / len(seed.instructions)
     attempts = math.ceil(1.5 * count)
     answer, budget = config.responses.max_tokens, config.prompts.max_tokens

@@ -1,29 +1,33 @@
 """Step 1 of a round: the model writes new prompts from examples (paper, section 2.3).
 
 8-shot: 6 demonstrations from the seed set and 2 that a model wrote before, in shuffled order. Until
-two are there, seeds take their places. Attempts are bounded; the stage says what it got.
+two are there, seeds take their places. Attempts are bounded; the stage says what it got. Without examples
+(`synthesis`: Magpie, arXiv 2406.08464) the model writes the user's turn itself.
 """
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from srlm.config import PromptsSection
 from srlm.engines.base import Engine, Reply, Request
 from srlm.records import Example, Prompt, ask, content_id, seed_for
 from srlm.similarity import Pool
+from srlm.stages.demonstrations import Shown, draw_demonstrations, hardest
 from srlm.stages.filters import fault_of
 from srlm.stages.replies import replies_to, unanswered
 from srlm.store.blocks import Block, Resume
 from srlm.templates import fill, template
 
 
-def write_prompts(
+def write_prompts(  # noqa: PLR0917  a run hands a step's inputs over by position
     section: PromptsSection,
     engine: Engine,
     seeds: Sequence[Example],
     earlier: Sequence[Prompt] = (),
     avoid: Sequence[str] = (),
+    spreads: Mapping[str, float] | None = None,
     *,
     seed: int = 0,
     resume: Resume[Prompt] | None = None,
@@ -31,8 +35,9 @@ def write_prompts(
     """Blocks of new prompts until `section.count` are kept or the attempts are used up.
 
     `seeds` give the demonstrations, with `earlier`, the prompts of past rounds. New prompts repeat none
-    of them, nor one to `avoid`, such as those that the evaluation answers. Each block counts the
-    candidates dropped, by reason.
+    of them, nor one to `avoid`, such as those that the evaluation answers. `spreads` says by prompt of the
+    earlier how far its answers were apart, for `demonstrate=hard`. Each block counts the candidates dropped,
+    by reason.
     """
     resume = resume or Resume()
     written = [*earlier, *resume.records]
@@ -41,11 +46,20 @@ def write_prompts(
     pool = Pool(section.max_rouge, [*known, *avoid])
     attempts = resume.blocks * section.block
     limit = section.count * section.max_attempts
+    shown_seeds = [Shown(item.id, item.prompt) for item in seeds]
+    hard = hardest(section, earlier, spreads or {}) if section.demonstrate == "hard" else []
     while len(written) < wanted and attempts < limit:
         requests, shown = {}, {}
         for attempt in range(attempts, min(attempts + section.block, limit)):
-            request, demonstrations = _request(section, seeds, written, attempt, seed)
-            requests[request.id], shown[request.id] = request, (demonstrations, attempt)
+            draw = seed_for(seed, "prompts", attempt, len(written))
+            if section.method == "synthesis":
+                request, picked = _users_turn(section, draw), []
+            else:
+                own = hard or [Shown(item.id, item.text) for item in written]
+                picked = draw_demonstrations(section, shown_seeds, own, random.Random(draw))  # noqa: S311
+                request = _next_task(section, picked, draw)
+            requests[request.id] = request
+            shown[request.id] = tuple(item.id for item in picked), attempt
         replies, left_out = replies_to(engine, list(requests.values()))
         asked = [replies[key, 0] for key in requests if key not in left_out]
         new, counts = _filter(section, pool, asked)
@@ -63,31 +77,35 @@ def clean_prompt(text: str) -> str:
     return text[1:-1].strip() if len(text) > 2 and text[0] == text[-1] == '"' else text
 
 
-def _request(
-    section: PromptsSection, seeds: Sequence[Example], written: Sequence[Prompt], attempt: int, seed: int
-) -> tuple[Request, tuple[str, ...]]:
-    draw = seed_for(seed, "prompts", attempt, len(written))
-    chance = random.Random(draw)  # noqa: S311  not for security
-    own = chance.sample(written, min(section.generated_demonstrations, len(written)))
-    shots = section.demonstrations + section.generated_demonstrations - len(own)
-    picked = [(item.id, item.prompt) for item in chance.sample(seeds, min(shots, len(seeds)))]
-    picked += [(item.id, item.text) for item in own]
-    chance.shuffle(picked)
-    tasks = "\n".join(f"Task {number}: {text}" for number, (_, text) in enumerate(picked, 1))
-    next_number = str(len(picked) + 1)
-    text = fill(template("new_prompt"), count=str(len(picked)), tasks=tasks, next=next_number)
-    request = Request(
-        id=content_id("prompt request", draw, text),
+def _next_task(section: PromptsSection, shown: Sequence[Shown], draw: int) -> Request:
+    """To go on with a list of tasks."""
+    tasks = "\n".join(f"Task {number}: {item.text}" for number, item in enumerate(shown, 1))
+    next_number = str(len(shown) + 1)
+    text = fill(template("new_prompt"), count=str(len(shown)), tasks=tasks, next=next_number)
+    return replace(
+        _sampling(section, draw, text),
         conversation=ask(text),
+        prefix=f"Task {next_number}:",
+        stop=("\nTask",),
+    )
+
+
+def _users_turn(section: PromptsSection, draw: int) -> Request:
+    """To write what a user would say first; only the draw tells one attempt from another."""
+    return replace(_sampling(section, draw, ""), speaker="user")
+
+
+def _sampling(section: PromptsSection, draw: int, text: str) -> Request:
+    """A request with nothing said yet; `text` is what it will be asked, for its id."""
+    return Request(
+        id=content_id("prompt request", draw, text),
+        conversation=(),
         purpose="prompt",
         seed=draw,
         temperature=section.temperature,
         top_p=section.top_p,
         max_tokens=section.max_tokens,
-        prefix=f"Task {next_number}:",
-        stop=("\nTask",),
     )
-    return request, tuple(key for key, _ in picked)
 
 
 def _filter(

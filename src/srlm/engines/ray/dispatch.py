@@ -31,7 +31,7 @@ from ray.exceptions import (
 )
 
 from srlm.config import OpenAIEngineSection, RayEngineSection
-from srlm.engines.base import Request
+from srlm.engines.base import Request, beginning_of
 from srlm.engines.ray.cluster import Share, give_up, machines, no_room
 from srlm.engines.ray.replica import Answered, Replica, check
 from srlm.errors import ClusterLost, EngineError, PoisonRequest, SrlmError
@@ -260,7 +260,7 @@ def _joined(parts: Sequence[Answered]) -> Answered:
 
 def _poison(request: Request, error: Exception) -> PoisonRequest:
     return PoisonRequest(
-        f"request {request.id} ({request.conversation[-1].content[:60]!r}...)",
+        f"request {request.id} ({beginning_of(request)})",
         f"it ended its worker {TRIES + 1} times, also alone: {_last_line(error)}",
         "the rest goes on without it; to see what it does, ask it alone with engine.kind=local",
         (request.id,),

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 
 from srlm.config import RayEngineSection
-from srlm.engines.base import Reply, Request, empty_conversation
+from srlm.engines.base import Reply, Request, refuse_empty
 from srlm.engines.ray import cluster
 from srlm.engines.ray.dispatch import Replicas
 from srlm.engines.ray.replica import Answered
@@ -47,8 +47,7 @@ class RayEngine:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
         for request in requests:
-            if not any(message.content.strip() for message in request.conversation):
-                raise empty_conversation(request)
+            refuse_empty(request)
         found = {one: outcome for one in requests if (outcome := self._known.get(one)) is not None}
         unknown = [request for request in dict.fromkeys(requests) if request not in found]
         found |= self._ask(unknown) if unknown else {}
