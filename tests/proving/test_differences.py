@@ -5,8 +5,9 @@ import json
 import pytest
 
 from srlm.errors import ConfigError
+from srlm.evaluation.differences import Difference, corrected
 from srlm.proving.arms import ARMS, CONTROLS, DEFAULT, find
-from srlm.proving.comparing import Difference, beside_controls, corrected, since_m1
+from srlm.proving.comparing import beside_controls, since_m1
 from srlm.proving.ground import GroundSection
 from srlm.proving.page import missing, page_of, write_page
 from srlm.proving.study import Study, study_of

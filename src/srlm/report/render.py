@@ -8,9 +8,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from srlm.report.cells import Cell, Table
 from srlm.report.collect import Page, collect
-from srlm.report.comparing import compare_runs
-from srlm.report.figures import SECTIONS, compared_figures, figures
+from srlm.report.comparing import Comparison, compare_runs
+from srlm.report.figures import SECTIONS, compared_figures, figures, paired_figures
 from srlm.report.tables import tables
 
 
@@ -34,14 +35,49 @@ def render(page: Page, name: str, drawn: Mapping[str, Sequence[str]]) -> str:
 
 def write_comparison(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
     """Markdown and HTML pages of several runs side by side, in the folder `out`."""
-    comparison = compare_runs(folders)
+    return write_pages(compare_runs(folders), out)
+
+
+def write_pages(comparison: Comparison, out: Path) -> tuple[Path, Path]:
+    """Markdown and HTML pages of a comparison, in the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
+    apart = [Markup(svg) for svg in paired_figures(comparison.pairing)]  # noqa: S704  our own
+    beside = [Markup(svg) for svg in compared_figures(comparison.pages)]  # noqa: S704
     for name in ("comparison.md", "comparison.html"):
         template = environment(name).get_template(f"{name}.jinja")
-        drawn = [Markup(svg) for svg in compared_figures(comparison.pages)] if name.endswith("html") else []  # noqa: S704
-        text = template.render(comparison=comparison, figures=drawn)
+        text = template.render(comparison=comparison, figures=beside, paired_figures=apart)
         (out / name).write_text(text, "utf-8")
     return out / "comparison.md", out / "comparison.html"
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """A comparison for a terminal: how far runs are apart, then what came of each."""
+    settings = [
+        (key, tuple(Cell(str(value)) for value in values)) for key, values in comparison.settings.items()
+    ]
+    names = ("Key", *(page.name for page in comparison.pages))
+    otherwise = [Table("What was set otherwise", "", names, tuple(settings))] if settings else []
+    tables = [*comparison.pairing.tables, *otherwise, *comparison.tables]
+    parts = [comparison.name, *map(_plain, tables), "\n".join(comparison.missing)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _plain(table: Table) -> str:
+    """A table in columns of plain text: names to the left, figures to the right."""
+    rows = [table.columns]
+    for name, cells in table.rows:
+        rows.append((name, *(" ".join(part for part in (one.text, one.interval) if part) for one in cells)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            [
+                first.ljust(widths[0]),
+                *(text.rjust(width) for text, width in zip(rest, widths[1:], strict=True)),
+            ]
+        )
+        for first, *rest in rows
+    ]
+    return "\n".join([table.title, *([table.note] if table.note else []), *(line.rstrip() for line in lines)])
 
 
 def environment(name: str) -> Environment:
