@@ -191,6 +191,16 @@ def test_the_same_run_twice_is_no_other_seed():
     }
 
 
+def test_one_setting_on_several_seeds_has_its_means(tmp_path):
+    runs = [setting(tmp_path, f"plain/seed{seed}", 1, seed, {"p": [10 * seed]}) for seed in range(4)]
+    comparison = Beside(runs, {"seed": [0, 1, 2, 3]})
+    (means,) = comparison.pairing.tables
+    assert means.rows[0][0] == "plain"
+    assert means.rows[0][1][2].text == "15"
+    assert comparison.name == "1 setting, 4 seeds"
+    assert not comparison.otherwise.rows
+
+
 def test_one_path_writes_text_and_pages_and_names_are_escaped(tmp_path):
     first = answered(tmp_path / "a", {"p": [10, 20], "q": [30], "r": [5]}, "<i>a")
     other = answered(tmp_path / "b", {"p": [25], "q": [30, 34], "r": [1]}, "b|c")
@@ -225,6 +235,6 @@ def test_runs_on_the_disk_are_compared(finished, tmp_path):
     for said in ("Answer tokens", "Pairs judged right", "+0.00", "dpo.beta", "What came of it"):
         assert said in result.output
     assert "cannot be read" not in result.output
-    assert "<figcaption>Pairs judged right" in (tmp_path / "out/comparison.html").read_text()
+    assert "<td>Pairs judged right</td>" in (tmp_path / "out/comparison.html").read_text()
     comparison = compare_runs([finished[0]])
     assert not comparison.pairing.tables

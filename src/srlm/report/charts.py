@@ -124,7 +124,11 @@ def estimates(
         if even is not None:
             axes.axhline(even, color=LINE, lw=1, zorder=0)
             axes.set_ylim(0, 1)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        whole = sorted({round(at) for points in series.values() for at, _ in points})
+        if even is None and len(whole) < 12:  # the models; series may stand a little beside them
+            axes.set_xticks(whole)
+        else:
+            axes.xaxis.get_major_locator().set_params(integer=True)
         _legend(axes, series)
 
     return _figure(draw, title, x, y)

@@ -55,7 +55,24 @@ class Comparison:
         seeds = self.pairing.seeds
         if not seeds or len(self.pages) < 4:
             return " beside ".join(page.name for page in self.pages)
-        return f"{len(seeds)} settings, {len({one for found in seeds.values() for one in found})} seeds"
+        num = len({seed for runs in seeds.values() for seed in runs})
+        return f"{len(seeds)} setting{'s' * (len(seeds) > 1)}, {num} seeds"
+
+    @property
+    def otherwise(self) -> Table:
+        """What was set otherwise: a column a run, or a setting where some have several seeds."""
+        seeds = self.pairing.seeds
+        columns = {name: next(iter(runs.values())) for name, runs in seeds.items()}
+        names, pages = (
+            (columns, columns.values()) if seeds else ((page.name for page in self.pages), self.pages)
+        )
+        places = [self.pages.index(page) for page in pages]
+        rows = tuple(
+            (key, tuple(Cell(str(values[place])) for place in places))
+            for key, values in self.settings.items()
+            if not (seeds and key == "seed")
+        )
+        return Table("What was set otherwise", "", ("Key", *names), rows)
 
     @property
     def tables(self) -> list[Table]:

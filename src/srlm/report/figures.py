@@ -95,10 +95,13 @@ def paired_figures(pairing: Pairing) -> list[str]:
     found = []
     for title, series in pairing.curves.items():
         unit = "share" if title in pairing.shares else ""
-        if rows := pairing.apart.get(title):
+        rows = pairing.apart.get(title, [])
+        if any(one.value for _, one in rows):  # where all are equal, the table says it
             found.append(charts.estimates(_beside_each_other(series), title, "model M", unit, None))
             found.append(
-                charts.differences(rows, f"{title}: above {pairing.first}", unit and f"{unit}, difference")
+                charts.differences(
+                    rows, f"{title}: above {pairing.first}", "difference of shares" if unit else "difference"
+                )
             )
     return found
 
@@ -106,7 +109,7 @@ def paired_figures(pairing: Pairing) -> list[str]:
 def _beside_each_other(series: Curves) -> Curves:
     """The same with each series a little to the right of the one before, so that intervals stand apart."""
     return {
-        name: [(at + 0.06 * place, one) for at, one in points]
+        name: [(at + 0.24 * place / len(series), one) for at, one in points]
         for place, (name, points) in enumerate(series.items())
     }
 

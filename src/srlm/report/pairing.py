@@ -4,6 +4,7 @@ Runs that differ in nothing but their seed are one setting. Where some setting h
 unit, for another seed may train other models; else the unit is a prompt that both runs' models were asked.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
@@ -20,6 +21,8 @@ from srlm.report.tables import harness_mean
 
 Seeds = Mapping[str, Mapping[int, Page]]
 """By setting and seed the page of a run."""
+LONGEST = 60
+"""Characters of a setting's name."""
 EARLIER = ("M0", "SFT")
 """Models that no setting of the loop touches, or that are not in it."""
 WATCHED = (FROZEN_WIN_RATE.format("M1"), AGREEMENT.format("M1"), "KL to M1")
@@ -75,7 +78,9 @@ def by_setting(pages: Sequence[Page]) -> Seeds:
     found: dict[str, dict[int, Page]] = {}
     for group in groups:
         name = ",".join(f"{key}={group[0].config.get(key)}" for key in keys if key != "seed")
-        short = name if name and len(name) <= 60 and name not in found else group[0].name
+        own = re.sub(r"/seed\d+$", "", group[0].name)  # as a sweep's runs are called
+        own = own if own not in found else group[0].name
+        short = name if name and len(name) <= LONGEST and name not in found else own
         by_seed = {int(page.config.get("seed", 0)): page for page in group}
         found[short] = dict(sorted(by_seed.items()))
     return found

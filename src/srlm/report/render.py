@@ -8,11 +8,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from srlm.report.cells import Cell, Table
+from srlm.report.cells import Table
 from srlm.report.collect import Page, collect
 from srlm.report.comparing import Comparison, compare_runs
 from srlm.report.figures import SECTIONS, compared_figures, figures, paired_figures
 from srlm.report.tables import tables
+
+MOST = 6
+"""Runs that a figure shows one by one, as many as there are colours."""
 
 
 def write_report(folder: Path) -> tuple[Path, Path]:
@@ -42,7 +45,8 @@ def write_pages(comparison: Comparison, out: Path) -> tuple[Path, Path]:
     """Markdown and HTML pages of a comparison, in the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
     apart = [Markup(svg) for svg in paired_figures(comparison.pairing)]  # noqa: S704  our own
-    beside = [Markup(svg) for svg in compared_figures(comparison.pages)]  # noqa: S704
+    each = comparison.pages if len(comparison.pages) <= MOST else []
+    beside = [Markup(svg) for svg in compared_figures(each)]  # noqa: S704
     for name in ("comparison.md", "comparison.html"):
         template = environment(name).get_template(f"{name}.jinja")
         text = template.render(comparison=comparison, figures=beside, paired_figures=apart)
@@ -51,13 +55,10 @@ def write_pages(comparison: Comparison, out: Path) -> tuple[Path, Path]:
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """A comparison for a terminal: how far runs are apart, then what came of each."""
-    settings = [
-        (key, tuple(Cell(str(value)) for value in values)) for key, values in comparison.settings.items()
-    ]
-    names = ("Key", *(page.name for page in comparison.pages))
-    otherwise = [Table("What was set otherwise", "", names, tuple(settings))] if settings else []
-    tables = [*comparison.pairing.tables, *otherwise, *comparison.tables]
+    """A comparison for a terminal: how far runs are apart, what was set otherwise, what came of each."""
+    otherwise = [comparison.otherwise] if comparison.otherwise.rows else []
+    each = [] if comparison.pairing.seeds else comparison.tables  # of many runs a page shows them
+    tables = [*comparison.pairing.tables, *otherwise, *each]
     parts = [comparison.name, *map(_plain, tables), "\n".join(comparison.missing)]
     return "\n\n".join(part for part in parts if part)
 
@@ -67,17 +68,18 @@ def _plain(table: Table) -> str:
     rows = [table.columns]
     for name, cells in table.rows:
         rows.append((name, *(" ".join(part for part in (one.text, one.interval) if part) for one in cells)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    are_words = [any(text[:1].isalpha() for text in column[1:]) for column in columns]
+    aligned = [
         "  ".join(
-            [
-                first.ljust(widths[0]),
-                *(text.rjust(width) for text, width in zip(rest, widths[1:], strict=True)),
-            ]
+            text.ljust(width) if words else text.rjust(width)
+            for text, width, words in zip(row, widths, are_words, strict=True)
         )
-        for first, *rest in rows
+        for row in rows
     ]
-    return "\n".join([table.title, *([table.note] if table.note else []), *(line.rstrip() for line in lines)])
+    lines = [line.rstrip() for line in aligned]
+    return "\n".join([table.title, *([table.note] if table.note else []), *lines])
 
 
 def environment(name: str) -> Environment:
