@@ -1,12 +1,14 @@
 """Differences over seeds: numbers by hand, Holm's correction, and what a study says in words."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from srlm.errors import ConfigError
+from srlm.evaluation.differences import Difference, corrected
 from srlm.proving.arms import ARMS, CONTROLS, DEFAULT, find
-from srlm.proving.comparing import Difference, beside_controls, corrected, since_m1
+from srlm.proving.comparing import beside_controls, since_m1
 from srlm.proving.ground import GroundSection
 from srlm.proving.page import missing, page_of, write_page
 from srlm.proving.study import Study, study_of
@@ -115,7 +117,7 @@ def test_words_belong_to_the_world_or_to_the_recipe(tmp_path):
 def test_every_arm_is_a_valid_config_and_an_unknown_one_is_named():
     plain = load("proving-ground").config
     for name, arm in ARMS.items():
-        config = load("proving-ground", arm.overrides).config
+        config = load("proving-ground", arm.on(Path("ground"))).config
         assert (config == plain) == (name == "judge"), name
     assert set(CONTROLS) <= set(DEFAULT) <= set(ARMS)
     assert list(find(())) == list(DEFAULT)

@@ -8,9 +8,10 @@ from srlm.cli.judging import evaluation, judge
 from srlm.cli.people import annotate, browse
 from srlm.cli.planning import plan
 from srlm.cli.proving import prove
-from srlm.cli.runs import chat, config, export, fetch, recipes, report, run, status
+from srlm.cli.runs import chat, compare, config, export, fetch, recipes, report, run, status
 from srlm.cli.seeds import seed
 from srlm.cli.suites import suite_commands
+from srlm.cli.sweeping import sweep
 from srlm.errors import FULL, SrlmError, full_disk
 
 
@@ -44,7 +45,7 @@ def main() -> None:
 for command in suite_commands():
     evaluation.add_command(command)
 for command in (
-    *(run, prove, fetch, status, recipes, config, plan, report, export, chat),
+    *(run, sweep, prove, fetch, status, recipes, config, plan, report, compare, export, chat),
     *(annotate, browse, seed, judge, evaluation),
 ):
     main.add_command(command)

@@ -46,10 +46,9 @@ def run(
 
     from srlm.console import watcher
     from srlm.loop import run_loop
-    from srlm.memory import peak_memory_gib
     from srlm.monitors.signals import watched
     from srlm.recipes import load
-    from srlm.store.files import write_atomically
+    from srlm.store.outcome import forget_outcome, save_outcome
     from srlm.store.run import open_run
 
     loaded = load(recipe, overrides)
@@ -60,11 +59,9 @@ def run(
         watcher(Console(), json_lines=json_lines) as progress,
         open_run(folder, loaded.config, loaded.origins, progress, redo=redo, store=address) as opened,
     ):
-        (folder / "outcome.json").unlink(missing_ok=True)
+        forget_outcome(folder)
         outcome = run_loop(loaded.config, opened)
-        ended = {"verdict": outcome.verdict, "action": outcome.action, "best": outcome.best}
-        text = json.dumps(ended | {"peak_memory_gib": peak_memory_gib()}, indent=1)
-        write_atomically(folder / "outcome.json", text + "\n")
+        ended = save_outcome(folder, verdict=outcome.verdict, action=outcome.action, best=outcome.best)
     page = _reported(folder)
     if json_lines:
         click.echo(json.dumps({"event": "outcome"} | ended | {"report": page and str(page)}))
@@ -194,6 +191,25 @@ def report(names: tuple[str, ...], runs: Path, out: Path | None) -> None:
     if len(folders) > 1:
         for path in write_comparison(folders, out or folders[0] / "report"):
             click.echo(str(path))
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="RUN RUN...")
+@runs_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the comparison as Markdown and HTML, with figures.",
+)
+def compare(names: tuple[str, ...], runs: Path, out: Path | None) -> None:
+    """How far runs are from the first one: prompt by prompt, and seed by seed where settings have several."""
+    from srlm.report import compare_runs, comparison_text, write_pages
+
+    comparison = compare_runs([run_folder(name, runs) for name in names])
+    click.echo(comparison_text(comparison))
+    if out:
+        markdown, html = write_pages(comparison, out)
+        click.echo(f"\n  report   {html}  (and {markdown.name})")
 
 
 @click.command()

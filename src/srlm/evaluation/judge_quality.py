@@ -144,6 +144,12 @@ def count_pairs(prompt: ScoredPrompt, similar: float = 0.0) -> PairCounts:
     )
 
 
+def pairs_right(prompt: ScoredPrompt) -> float | None:
+    """The share of a prompt's scored pairs that are right, a tie as a half; None where there are none."""
+    right, num = _PAIR_POLICIES["half"](count_pairs(prompt))
+    return right / num if num else None
+
+
 def pairwise(scored: Sequence[ScoredPrompt], seed: int = 0, similar: float = 0.0) -> dict[str, Estimate]:
     """Pairwise accuracy by policy for ties, over all pairs of all prompts; unscored pairs are left out."""
     counts = [count_pairs(prompt, similar) for prompt in scored]

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from srlm.evaluation.differences import Difference, corrected, difference
 from srlm.proving.arms import ARMS, MAP
-from srlm.proving.comparing import Difference, corrected, difference
 from srlm.proving.study import Study
 from srlm.report.cells import Cell, Table
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from srlm.evaluation.differences import SURE, Difference
 from srlm.proving.arms import ARMS, CONTROLS
-from srlm.proving.comparing import SURE, Difference, Outcomes, Rounds, beside_controls, since_m1
+from srlm.proving.comparing import Outcomes, Rounds, beside_controls, since_m1
 from srlm.proving.mapping import map_table, phase_map
 from srlm.proving.study import Study
-from srlm.report.cells import Cell, Table
+from srlm.report.cells import Cell, Table, differences_table
 from srlm.report.charts import lines
 from srlm.report.render import environment
 
@@ -141,23 +142,7 @@ def _judging(judges: Sequence[Difference]) -> list[str]:
 
 
 def _differences(title: str, found: Sequence[Difference]) -> Table:
-    note = (
-        "Mean over seeds of the difference within a seed, with its 95 % t interval; p of a paired t test, "
-        f"corrected by Holm over the rows of this table; sure is what is below {SURE}."
-    )
-    rows = tuple(
-        (
-            f"{one.arm} – {one.other}",
-            (
-                Cell(f"{one.mean:+.3f}", "" if one.low is None else f"[{one.low:+.3f}, {one.high:+.3f}]"),
-                Cell("–" if one.p is None else f"{one.p:.2g}{' (sure)' if one.is_sure else ''}"),
-                Cell(str(len(one.by_seed))),
-                Cell(" ".join(f"{value:+.2f}" for value in one.by_seed)),
-            ),
-        )
-        for one in found
-    )
-    return Table(title, note, ("Arm", "difference", "p", "seeds", "seed by seed"), rows)
+    return differences_table(title, "Arm", {f"{one.arm} – {one.other}": one for one in found})
 
 
 def _figures(title: str, columns: Mapping[str, str], outcomes: Outcomes, skip: int = 0) -> Table:

@@ -7,12 +7,9 @@ counted as crashed, and a new process goes on with the next. The folder of a stu
 """
 
 import json
-import os
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,7 @@ from srlm.errors import ConfigError, SrlmError
 from srlm.judging.checkers import load_checker
 from srlm.loop import run_loop
 from srlm.models import cache_folder
-from srlm.process import end_with_parent, message_channel
+from srlm.process import end_with_parent, listen, message_channel, side_by_side
 from srlm.proving.arms import ARMS, Arm
 from srlm.proving.ground import Ground, GroundSection, prepare
 from srlm.proving.measuring import measured
@@ -111,16 +108,11 @@ def conduct(study: Study, tell: Tell) -> None:
     for arm in study.arms:
         load("proving-ground", [*study.overrides, *ARMS[arm].on(study.folder)])
     study.save()
-    interrupted = threading.Event()
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        seeds = [pool.submit(_seed_in_a_process, study, seed, tell, interrupted) for seed in study.seeds]
-        try:
-            for one in seeds:
-                one.result()
-        except BaseException:
-            interrupted.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    side_by_side(
+        lambda seed, interrupted: _seed_in_a_process(study, seed, tell, interrupted),
+        study.seeds,
+        usable_cores(),
+    )
 
 
 def _seed_in_a_process(study: Study, seed: int, tell: Tell, interrupted: threading.Event) -> None:
@@ -128,41 +120,20 @@ def _seed_in_a_process(study: Study, seed: int, tell: Tell, interrupted: threadi
 
     Where the study is interrupted, the process ends and nothing is counted.
     """
+    command = [sys.executable, "-P", "-m", "srlm.proving.study", str(study.folder), str(seed)]
+    log = study.folder / f"seed{seed}" / "stderr.txt"
     while study.left(seed) and not interrupted.is_set():
-        command = [sys.executable, "-P", "-m", "srlm.proving.study", str(study.folder), str(seed)]
-        log = study.folder / f"seed{seed}" / "stderr.txt"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        at = ""
-        with (
-            log.open("w") as stderr,
-            subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"},
-                start_new_session=True,  # Ctrl-C is ours to answer
-            ) as child,
-        ):
-            threading.Thread(target=_end_with, args=(interrupted, child), daemon=True).start()
-            for line in child.stdout or ():
-                message = json.loads(line)
-                at = message.get("arm", at)
-                tell(f"seed {seed}  {message['says']}")
-            status = child.wait()
-        if status and not interrupted.is_set():
-            words = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-            why = f"its process ended with status {status}: {(words or ['it said nothing'])[-1][:300]}"
-            for arm in [at] if at else study.left(seed):
+        at: list[str] = []
+
+        def hear(message: dict[str, Any], at: list[str] = at) -> None:
+            at += [message["arm"]] if "arm" in message else []
+            tell(f"seed {seed}  {message['says']}")
+
+        why = listen(command, log, hear, interrupted, {"OMP_NUM_THREADS": "1"})
+        if why:
+            for arm in at[-1:] or study.left(seed):
                 study.keep(seed, arm, {"failure": why})
-            tell(f"seed {seed}  {at or 'its ground'} failed: {why}")
-
-
-def _end_with(interrupted: threading.Event, child: "subprocess.Popen[str]") -> None:
-    while child.poll() is None:
-        if interrupted.wait(1.0):
-            child.kill()
+            tell(f"seed {seed}  {at[-1] if at else 'its ground'} failed: {why}")
 
 
 def do_seed(study: Study, seed: int, say: Callable[..., None]) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from srlm.evaluation.differences import SURE, Difference
+
 NOT_MEASURED, NO_DATA, SAME = "not measured", "no data", "–"
 """Nobody asked; what was asked cannot say (no answer got the top grade); a model beside itself."""
 
@@ -60,6 +62,37 @@ def beside(
     others = dict.fromkeys(name for one in columns for name in one.paper if name not in results)
     theirs = [(papers(name), tuple(Cell(one.paper.get(name, "")) for one in columns)) for name in others]
     return Table(title, note, (head, *(one.title for one in columns)), (*ours, *theirs))
+
+
+def differences_table(
+    title: str, head: str, found: Mapping[str, Difference], units: Mapping[str, float] | None = None
+) -> Table:
+    """Differences over seeds by the names of their rows; a figure's numbers are shown times its unit."""
+    note = (
+        "Mean over seeds of the difference within a seed, with its 95 % t interval; p of a paired t test, "
+        f"corrected by Holm over the rows of this table; sure is what is below {SURE}."
+    )
+    rows = []
+    for name, one in found.items():
+        times = (units or {}).get(one.figure, 1.0)
+        low, high = one.low, one.high
+        cells = (
+            Cell(
+                signed(times * one.mean),
+                "" if low is None or high is None else f"[{signed(times * low)}, {signed(times * high)}]",
+            ),
+            Cell("–" if one.p is None else f"{one.p:.2g}{' (sure)' if one.is_sure else ''}"),
+            Cell(str(len(one.by_seed))),
+            Cell(" ".join(signed(times * value, 2) for value in one.by_seed)),
+        )
+        rows.append((name, cells))
+    return Table(title, note, (head, "difference", "p", "seeds", "seed by seed"), tuple(rows))
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A difference with its sign, and fewer decimals where it is large."""
+    digits = digits if abs(value) < 10 else min(digits, 1)
+    return f"{value:+.{digits}f}"
 
 
 def papers(name: str) -> str:

@@ -105,9 +105,12 @@ def cloud(groups: Mapping[str, Points], title: str, x: str, y: str, *, bare: boo
 
 
 def estimates(
-    series: Mapping[str, Sequence[tuple[float, Estimate]]], title: str, x: str, y: str, even: float
+    series: Mapping[str, Sequence[tuple[float, Estimate]]], title: str, x: str, y: str, even: float | None
 ) -> str:
-    """Figures with their 95 % intervals, between 0 and 1; a line at `even`, where neither side is ahead."""
+    """Figures with their 95 % intervals, between 0 and 1; a line at `even`, where neither side is ahead.
+
+    Without `even` they are of any size, and there is no line.
+    """
 
     def draw(axes: Any) -> None:
         for name, points in series.items():
@@ -115,21 +118,46 @@ def estimates(
             if not known:
                 continue
             at, values, *bounds = zip(*known, strict=True)
-            reach = [
-                [
-                    0.0 if bound is None else abs(bound - value)
-                    for bound, value in zip(side, values, strict=True)
-                ]
-                for side in bounds
-            ]
             shape = {"marker": "o", "ms": 4, "elinewidth": 1}
+            reach = _reach(values, bounds)
             axes.errorbar(at, values, yerr=reach, color=_colour(name, series), label=name, **shape)
-        axes.axhline(even, color=LINE, lw=1, zorder=0)
-        axes.set_ylim(0, 1)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        if even is not None:
+            axes.axhline(even, color=LINE, lw=1, zorder=0)
+            axes.set_ylim(0, 1)
+        whole = sorted({round(at) for points in series.values() for at, _ in points})
+        if even is None and len(whole) < 12:  # the models; series may stand a little beside them
+            axes.set_xticks(whole)
+        else:
+            axes.xaxis.get_major_locator().set_params(integer=True)
         _legend(axes, series)
 
     return _figure(draw, title, x, y)
+
+
+def differences(rows: Sequence[tuple[str, Estimate]], title: str, x: str) -> str:
+    """Differences with their 95 % intervals, a row each from the top; a line at 0, where neither is ahead."""
+    known = [(name, one) for name, one in rows if one.value is not None]
+
+    def draw(axes: Any) -> None:
+        places = [float(-place) for place in range(len(known))]
+        values = [one.value for _, one in known]
+        reach = _reach(values, ([one.low for _, one in known], [one.high for _, one in known]))
+        axes.axvline(0, color=SOFT, lw=1, zorder=0)
+        shape = {"fmt": "o", "ms": 5, "elinewidth": 1.5, "capsize": 3}
+        axes.errorbar(values, places, xerr=reach, color=SERIES[0], **shape)
+        axes.set_yticks(places, [name for name, _ in known])
+        axes.set_ylim(0.6 - len(known), 0.6)
+        axes.margins(x=0.08)
+
+    return _figure(draw, title, x, "", height=1.0 + 0.3 * len(known))
+
+
+def _reach(values: Sequence[Any], bounds: Iterable[Sequence[float | None]]) -> list[list[float]]:
+    """How far each bound is from its value; 0 where there is none."""
+    return [
+        [0.0 if bound is None else abs(bound - value) for bound, value in zip(side, values, strict=True)]
+        for side in bounds
+    ]
 
 
 def calibration(models: Mapping[str, Sequence[Mapping[str, Any]]], title: str) -> str:
@@ -161,7 +189,9 @@ def radar(models: Mapping[str, Mapping[str, float]], title: str, highest: float)
     return _figure(draw, title, "", "", polar=True)
 
 
-def _figure(draw: Callable[[Any], None], title: str, x: str, y: str, *, polar: bool = False) -> str:
+def _figure(
+    draw: Callable[[Any], None], title: str, x: str, y: str, *, polar: bool = False, height: float = 2.9
+) -> str:
     """What `draw` puts on axes, as HTML: SVG without size, ids that clash, or colours of its own."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -184,7 +214,7 @@ def _figure(draw: Callable[[Any], None], title: str, x: str, y: str, *, polar: b
         "text.parse_math": False,  # a run's name is no formula
     }
     with mpl.rc_context(style):
-        figure = Figure(figsize=(4.6, 4.2 if polar else 2.9), layout="constrained")
+        figure = Figure(figsize=(4.6, 4.2 if polar else height), layout="constrained")
         axes = figure.add_subplot(polar=polar)
         axes.set_axisbelow(True)
         draw(axes)

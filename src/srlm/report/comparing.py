@@ -1,13 +1,18 @@
-"""Several runs side by side: what was set otherwise, and what came of it (`srlm report RUN RUN ...`)."""
+"""Several runs side by side: what was set otherwise, what came of it, and how far they are apart.
+
+`srlm compare RUN RUN ...` and `srlm report RUN RUN ...` show it.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from srlm.monitors.yardsticks import AGREEMENT, FROZEN_WIN_RATE
 from srlm.report.cells import NOT_MEASURED, SAME, Cell, Table, number, share
 from srlm.report.collect import Page, collect
+from srlm.report.pairing import Pairing, pairing
 from srlm.report.tables import ablations, controlled_win_rate, harness_mean, raw_win_rate, signal_cell, turned
 
 COMPARED = (
@@ -30,10 +35,44 @@ Columns = Mapping[str, Callable[[Page, str], Cell]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Pages of some runs under names that differ, and the keys not the same in all: by key, values by run."""
+    """Pages of some runs under names that differ, and the keys not the same in all: by key, values by run.
+
+    `lacking`: runs that should be here and are not, in words.
+    """
 
     pages: list[Page]
     settings: dict[str, list[Any]]
+    lacking: Sequence[str] = field(default=())
+
+    @cached_property
+    def pairing(self) -> Pairing:
+        """The first run beside each other one, prompt by prompt; or settings, seed by seed."""
+        return pairing(self.pages)
+
+    @property
+    def name(self) -> str:
+        """The names of all runs, or of how many settings and seeds they are."""
+        seeds = self.pairing.seeds
+        if not seeds or len(self.pages) < 4:
+            return " beside ".join(page.name for page in self.pages)
+        num = len({seed for runs in seeds.values() for seed in runs})
+        return f"{len(seeds)} setting{'s' * (len(seeds) > 1)}, {num} seeds"
+
+    @property
+    def otherwise(self) -> Table:
+        """What was set otherwise: a column a run, or a setting where some have several seeds."""
+        seeds = self.pairing.seeds
+        columns = {name: next(iter(runs.values())) for name, runs in seeds.items()}
+        names, pages = (
+            (columns, columns.values()) if seeds else ((page.name for page in self.pages), self.pages)
+        )
+        places = [self.pages.index(page) for page in pages]
+        rows = tuple(
+            (key, tuple(Cell(str(values[place])) for place in places))
+            for key, values in self.settings.items()
+            if not (seeds and key == "seed")
+        )
+        return Table("What was set otherwise", "", ("Key", *names), rows)
 
     @property
     def tables(self) -> list[Table]:
@@ -46,12 +85,16 @@ class Comparison:
 
     @property
     def missing(self) -> list[str]:
-        """What none of the runs has measured, and then what each lacks, in words."""
+        """What is not here, what none of the runs has measured, and then what each lacks, in words."""
+        paired = self.pairing.refused  # first: it may find that something cannot be read
         there = {title for table in self.tables for title in table.columns}
         absent = [title for title in (*MEASURED, *WATCHED) if title not in there]
         nowhere = [f"Measured in none of these runs: {', '.join(absent)}."] if absent else []
-        return nowhere + [
-            f"Not in {page.name}: {'; '.join(page.missing)}." for page in self.pages if page.missing
+        return [
+            *self.lacking,
+            *paired,
+            *nowhere,
+            *(f"Not in {page.name}: {'; '.join(page.missing)}." for page in self.pages if page.missing),
         ]
 
     @property
@@ -74,14 +117,14 @@ class Comparison:
         )
 
 
-def compare_runs(folders: Sequence[Path]) -> Comparison:
+def compare_runs(folders: Sequence[Path], lacking: Sequence[str] = ()) -> Comparison:
     """The comparison of some runs, each once; raises RunError when a folder holds none."""
     apart = list(dict.fromkeys(folder.resolve() for folder in folders))
     pages = [replace(collect(folder), name=name) for folder, name in zip(apart, labels(apart), strict=True)]
     keys = dict.fromkeys(key for page in pages for key in page.config)
     values = {key: [page.config.get(key, "–") for page in pages] for key in keys}
     other = {key: found for key, found in values.items() if any(value != found[0] for value in found)}
-    return Comparison(pages, other)
+    return Comparison(pages, other, lacking)
 
 
 def labels(folders: Sequence[Path]) -> list[str]:

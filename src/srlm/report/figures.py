@@ -11,6 +11,7 @@ from srlm.monitors.yardsticks import FROZEN_WIN_RATE
 from srlm.records import Example, Judgment, Prompt, Response
 from srlm.report import charts, paper
 from srlm.report.collect import Page
+from srlm.report.pairing import Pairing
 from srlm.report.prompt_map import Plane, prompt_map
 from srlm.report.reading import Reading
 from srlm.report.rows import ModelRow, TrainingRow
@@ -25,6 +26,8 @@ class Spread:
     both: Sequence[tuple[float, float]]
 
 
+Curves = Mapping[str, Sequence[tuple[float, Estimate]]]
+"""By a name its figures at numbers of models."""
 SECTIONS = ("judging", "answering", "mt_bench", "rounds", "training")
 
 
@@ -85,6 +88,30 @@ def compared_figures(pages: Sequence[Page]) -> list[str]:
     if rates:
         found.append(charts.estimates(rates, wins[0].upper() + wins[1:], "model", "share", 0.5))
     return found
+
+
+def paired_figures(pairing: Pairing) -> list[str]:
+    """Of every measure what each model has, and how far it is above the first run's, with intervals."""
+    found = []
+    for title, series in pairing.curves.items():
+        unit = "share" if title in pairing.shares else ""
+        rows = pairing.apart.get(title, [])
+        if any(one.value for _, one in rows):  # where all are equal, the table says it
+            found.append(charts.estimates(_beside_each_other(series), title, "model M", unit, None))
+            found.append(
+                charts.differences(
+                    rows, f"{title}: above {pairing.first}", "difference of shares" if unit else "difference"
+                )
+            )
+    return found
+
+
+def _beside_each_other(series: Curves) -> Curves:
+    """The same with each series a little to the right of the one before, so that intervals stand apart."""
+    return {
+        name: [(at + 0.24 * place / len(series), one) for at, one in points]
+        for place, (name, points) in enumerate(series.items())
+    }
 
 
 def spread(reading: Reading, name: str) -> Spread:

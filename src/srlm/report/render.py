@@ -8,10 +8,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from srlm.report.cells import Table
 from srlm.report.collect import Page, collect
-from srlm.report.comparing import compare_runs
-from srlm.report.figures import SECTIONS, compared_figures, figures
+from srlm.report.comparing import Comparison, compare_runs
+from srlm.report.figures import SECTIONS, compared_figures, figures, paired_figures
 from srlm.report.tables import tables
+
+MOST = 6
+"""Runs that a figure shows one by one, as many as there are colours."""
 
 
 def write_report(folder: Path) -> tuple[Path, Path]:
@@ -34,14 +38,48 @@ def render(page: Page, name: str, drawn: Mapping[str, Sequence[str]]) -> str:
 
 def write_comparison(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
     """Markdown and HTML pages of several runs side by side, in the folder `out`."""
-    comparison = compare_runs(folders)
+    return write_pages(compare_runs(folders), out)
+
+
+def write_pages(comparison: Comparison, out: Path) -> tuple[Path, Path]:
+    """Markdown and HTML pages of a comparison, in the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
+    apart = [Markup(svg) for svg in paired_figures(comparison.pairing)]  # noqa: S704  our own
+    each = comparison.pages if len(comparison.pages) <= MOST else []
+    beside = [Markup(svg) for svg in compared_figures(each)]  # noqa: S704
     for name in ("comparison.md", "comparison.html"):
         template = environment(name).get_template(f"{name}.jinja")
-        drawn = [Markup(svg) for svg in compared_figures(comparison.pages)] if name.endswith("html") else []  # noqa: S704
-        text = template.render(comparison=comparison, figures=drawn)
+        text = template.render(comparison=comparison, figures=beside, paired_figures=apart)
         (out / name).write_text(text, "utf-8")
     return out / "comparison.md", out / "comparison.html"
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """A comparison for a terminal: how far runs are apart, what was set otherwise, what came of each."""
+    otherwise = [comparison.otherwise] if comparison.otherwise.rows else []
+    each = [] if comparison.pairing.seeds else comparison.tables  # of many runs a page shows them
+    tables = [*comparison.pairing.tables, *otherwise, *each]
+    parts = [comparison.name, *map(_plain, tables), "\n".join(comparison.missing)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _plain(table: Table) -> str:
+    """A table in columns of plain text: names to the left, figures to the right."""
+    rows = [table.columns]
+    for name, cells in table.rows:
+        rows.append((name, *(" ".join(part for part in (one.text, one.interval) if part) for one in cells)))
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    are_words = [any(text[:1].isalpha() for text in column[1:]) for column in columns]
+    aligned = [
+        "  ".join(
+            text.ljust(width) if words else text.rjust(width)
+            for text, width, words in zip(row, widths, are_words, strict=True)
+        )
+        for row in rows
+    ]
+    lines = [line.rstrip() for line in aligned]
+    return "\n".join([table.title, *([table.note] if table.note else []), *lines])
 
 
 def environment(name: str) -> Environment:
