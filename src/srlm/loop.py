@@ -75,7 +75,8 @@ def run_loop(config: Config, run: Run) -> Outcome:
             judgments = run.records(
                 f"M{t}/judgments", Judgment, judge, config.judge, judging, rubric, responses
             )
-            lessons = lessons_about_judging(at, judging, responses, judgments, judging_examples)
+            stages = (prompts, responses, judgments)
+            lessons = lessons_about_judging(at, (engine, judging), stages, judging_examples)
         likely = implicit_rewards(at, responses)
         answers = (seed.instructions, heldout)
         pairs = pairs_of_round(at, prompts, (responses, judgments), likely, answers)

@@ -72,7 +72,8 @@ def plan(
                 "they change nothing in the plan of this machine",
                 "say how many GPUs, as in --gpus 64 --gpu h100",
             )
-        return _tell_machine(plan_machine(config, calibrated=calibrated))
+        _tell_machine(plan_machine(config, calibrated=calibrated))
+        return _tell_judge(config)
     size = parse_size(parameters) if parameters else None
     given = assumptions(parse_values(assume))
     wanted = Wanted(gpus, gpu, replicas, strategy, size, given)  # type: ignore[arg-type]  # click checks it
@@ -80,7 +81,7 @@ def plan(
     _tell_cluster(found, [word.partition("=")[0] for word in assume])
     if simulate:
         _tell_simulation(found, config, _lengths(lengths))
-    return None
+    return _tell_judge(config)
 
 
 def _lengths(folder: Path | None) -> "Lengths":
@@ -120,6 +121,14 @@ def _tell_machine(found: "MachinePlan") -> None:
         click.echo(f"Time, disk and memory are not estimated: {found.missing}")
     elif not rates:
         click.echo("Time is not estimated: nothing was calibrated.")
+
+
+def _tell_judge(config: "Config") -> None:
+    """What the phase map says of the judge that the config's N wants."""
+    from srlm.evaluation.phase_map import before_a_run
+
+    if config.pairs.rank_by == "judge" and (said := before_a_run(config.responses.samples)):
+        _say(f"\n{said}")
 
 
 def _tell_cluster(found: "ClusterPlan", set_otherwise: Sequence[str]) -> None:

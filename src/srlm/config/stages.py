@@ -115,10 +115,11 @@ class JudgeTrainingSection(Sampling):
 
     max_tokens: int = Field(256, ge=1, description="must fit the reasons and the verdict after them")
     block: int = Field(128, ge=1, description="requests a block; a block is the unit of resume")
-    methods: Annotated[tuple[Literal["replay", "meta"], ...], COMMAS] = Field(
+    methods: Annotated[tuple[Literal["replay", "meta", "self_taught"], ...], COMMAS] = Field(
         (),
         description="`replay`: the EFT examples again, by their likelihood; `meta`: pairs of the judge's own "
-        "judgments, as it compares them itself (Meta-Rewarding, arXiv 2407.19594)",
+        "judgments, as it compares them itself (Meta-Rewarding, arXiv 2407.19594); `self_taught`: its "
+        "judgments that rank an answer above one to another task (Self-Taught Evaluator, arXiv 2408.02666)",
     )
     rounds: int = Field(2, ge=1, description="in so many first rounds of DPO (Meta-Rewarding: 2)")
     share: float = Field(

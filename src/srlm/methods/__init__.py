@@ -10,9 +10,11 @@ from srlm.methods.opponents import opponent_steps
 
 def method_steps(config: Config, t: int) -> list[str]:
     """The steps that methods add to round t before its pairs, in order, as they are called on the disk."""
-    meta = "meta" in config.judge_training.methods and t - 2 < config.judge_training.rounds
+    section = config.judge_training
+    taught = section.methods if t - 2 < section.rounds else ()
     return [
-        *([f"M{t}/meta_judgments", f"M{t}/judge_pairs"] if meta else []),
+        *([f"M{t}/meta_judgments", f"M{t}/judge_pairs"] if "meta" in taught else []),
+        *([f"M{t}/worse_responses", f"M{t}/worse_judgments"] if "self_taught" in taught else []),
         *([f"M{t}/likelihoods"] if config.pairs.needs_likelihoods else []),
         *opponent_steps(config, t),
     ]

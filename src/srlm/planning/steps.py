@@ -195,6 +195,13 @@ def _methods(config: Config, t: int) -> list[Step]:
         steps.append(
             Step(f"M{t}/meta_judgments", count, (Requests(count, 1, 0, head + read, said, section.block),))
         )
+    if f"M{t}/worse_responses" in wanted:
+        count, budget = config.prompts.count, config.responses.max_tokens
+        task = Requests(count, 1, 0, config.prompts.max_tokens + 60, section.max_tokens, section.block)
+        answer = Requests(count, 1, 0, section.max_tokens, budget, section.block)
+        judgments = _judgments(config, config.judge, count, config.prompts.max_tokens + budget)
+        steps.append(Step(f"M{t}/worse_responses", count, (task, answer)))
+        steps.append(Step(f"M{t}/worse_judgments", count, judgments))
     if f"M{t}/likelihoods" in wanted:
         models, read = min(t, 3), config.prompts.max_tokens + config.responses.max_tokens
         asked = Requests(judged * models, 1, 0, read, 0, config.responses.block)

@@ -8,6 +8,7 @@ from srlm.evaluation.differences import Difference, corrected, difference
 from srlm.proving.arms import ARMS, MAP
 from srlm.proving.study import Study
 from srlm.report.cells import Cell, Table
+from srlm.report.charts import lines
 
 OWN = ("n2", "n4", "judge")
 """Arms of the model's own judge that lie on the same map."""
@@ -67,6 +68,16 @@ def map_table(places: Sequence[Place]) -> Table:
         for name, row in rows.items()
     )
     return Table("Phase map", note, ("Judge", "accuracy", *(f"N = {n}" for n in columns)), made)
+
+
+def map_figure(places: Sequence[Place]) -> str:
+    """The map as curves: gain by accuracy, one for each N, without the model's own judge."""
+    there = [place for place in places if place.arm not in OWN]
+    curves = {
+        f"N = {n}": sorted((one.accuracy, one.gain.mean) for one in there if one.samples == n)
+        for n in sorted({one.samples for one in there})
+    }
+    return lines(curves, "Phase map: what a round adds", "accuracy of the judge", "sampled points")
 
 
 def _accuracy(row: Mapping[int, Place]) -> float:

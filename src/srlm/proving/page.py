@@ -9,9 +9,9 @@ from typing import Any
 from markupsafe import Markup
 
 from srlm.evaluation.differences import SURE, Difference
-from srlm.proving.arms import ARMS, CONTROLS
+from srlm.proving.arms import ARMS, CONTROLS, MAP
 from srlm.proving.comparing import Outcomes, Rounds, beside_controls, since_m1
-from srlm.proving.mapping import map_table, phase_map
+from srlm.proving.mapping import Place, map_figure, map_table, phase_map
 from srlm.proving.study import Study
 from srlm.report.cells import Cell, Table, differences_table
 from srlm.report.charts import lines
@@ -63,12 +63,13 @@ def write_page(page: Page, folder: Path) -> tuple[Path, Path]:
 
 def page_of(study: Study) -> Page:
     """All of a study that is done, put together."""
-    outcomes = outcomes_of(study)
+    everything, places = outcomes_of(study), _map_of(study)
+    outcomes = {arm: found for arm, found in everything.items() if arm not in MAP}
     differences = beside_controls(outcomes, CONTROLS, "sampled")
     judges = since_m1(outcomes, "judge")
     gains = since_m1(outcomes, "sampled")
     return Page(
-        title=f"A proving ground: {len(outcomes)} arms, {len(study.seeds)} seeds",
+        title=f"A proving ground: {len(everything)} arms, {len(study.seeds)} seeds",
         verdicts=[*verdicts(outcomes, differences), *_judging(judges)],
         missing=missing(study),
         arms={arm: ARMS[arm].asks for arm in study.arms},
@@ -76,12 +77,17 @@ def page_of(study: Study) -> Page:
             _differences("Beside the controls", differences),
             _differences("The last model beside M1: points", gains),
             _differences("The last model beside M1: its judge, pairwise accuracy", judges),
-            *([map_table(places)] if (places := phase_map(study)) else []),
-            _figures("Truth, round by round", TRUTH, outcomes),
-            _figures("Pairs", PAIRS, outcomes, skip=1),
+            *([map_table(places)] if places else []),
+            _figures("Truth, round by round", TRUTH, everything),
+            _figures("Pairs", PAIRS, everything, skip=1),
         ],
-        figures=_curves(outcomes),
+        figures=[*([map_figure(places)] if places else []), *_curves(outcomes)],
     )
+
+
+def _map_of(study: Study) -> list[Place]:
+    """The phase map, where any arm of it was run."""
+    return phase_map(study) if any(arm in MAP for arm in study.arms) else []
 
 
 def outcomes_of(study: Study) -> Outcomes:
@@ -131,6 +137,8 @@ def _said(one: Difference) -> str:
 
 
 def _judging(judges: Sequence[Difference]) -> list[str]:
+    if not judges:
+        return []
     better = [one.arm for one in judges if one.is_sure and one.mean > 0]
     worse = [one.arm for one in judges if one.is_sure and one.mean < 0]
     said = "Judging on the fixed probe"

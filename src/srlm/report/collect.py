@@ -11,7 +11,7 @@ from srlm.config import flatten
 from srlm.evaluation.suites.tables import suite_table
 from srlm.monitors.signals import Signal, watched
 from srlm.report.costs import Cost, costs
-from srlm.report.evidence import evidence, findings, preferences, unfinished
+from srlm.report.evidence import counsel, evidence, findings, preferences, unfinished
 from srlm.report.lineage import Link, in_order, lineage
 from srlm.report.missing import missing
 from srlm.report.people import are_votes, by_name, people_results, study_table
@@ -160,7 +160,7 @@ def collect(folder: Path) -> Page:
         name=folder.resolve().name,
         verdict=outcome.get("verdict") or unfinished(states),
         evidence=evidence(signals),
-        findings=[*preferences(by_name(people, "matches")), *findings(models)],
+        findings=[*preferences(by_name(people, "matches")), *findings(models), *counsel(models, config)],
         lineage=lineage(reading.done, {row.step: row.summary for row in trainings}),
         best=outcome.get("best") or _linked(folder),
         models=models,

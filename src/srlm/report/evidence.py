@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from srlm.evaluation.intervals import Estimate
+from srlm.evaluation.phase_map import warning
 from srlm.monitors.signals import Signal, bounds
 from srlm.monitors.yardsticks import AGREEMENT, FROZEN_WIN_RATE
 from srlm.people.asking import CANNOT_JUDGE
@@ -47,6 +48,15 @@ def findings(models: Sequence[ModelRow]) -> list[str]:
     first, last = trained[0], trained[-1]
     known = not any(key.startswith("judge") for key in (*first.lacking, *last.lacking))
     return [*(_judging(first, last) if known else []), *_answering(first, last)]
+
+
+def counsel(models: Sequence[ModelRow], config: Mapping[str, Any]) -> list[str]:
+    """Whether the last model's judge is too weak for the run's N, by the phase map, where it ranks at all."""
+    judges = [row.figures.get("judge") for row in models if row.name not in {"M0", "SFT"}]
+    right = judges[-1]["pairwise"]["half"]["value"] if judges and judges[-1] else None
+    if right is None or config.get("pairs.rank_by", "judge") != "judge":
+        return []
+    return [said] if (said := warning(right, config.get("responses.samples", 4))) else []
 
 
 def preferences(matches: Mapping[str, Mapping[str, Any]]) -> list[str]:
