@@ -72,7 +72,7 @@ def page_of(study: Study) -> Page:
         title=f"A proving ground: {len(everything)} arms, {len(study.seeds)} seeds",
         verdicts=[*verdicts(outcomes, differences), *_judging(judges)],
         missing=missing(study),
-        arms={arm: ARMS[arm].asks for arm in study.arms},
+        arms={arm: ARMS[arm].asks for arm in study.arms if arm not in MAP},
         tables=[
             _differences("Beside the controls", differences),
             _differences("The last model beside M1: points", gains),
