@@ -72,16 +72,16 @@ def wrong_sign(monkeypatch):
 
 
 def wrong_order(monkeypatch):
-    from srlm import loop
+    from srlm.methods import opponents
 
-    plain = loop.make_pairs
+    plain = opponents.make_pairs
 
     def swapped(*given: object, **keys: object):
         for block in plain(*given, **keys):
             pairs = [turned(pair) for pair in block.records]
             yield Block(pairs, block.done, block.total, block.counts)
 
-    monkeypatch.setattr(loop, "make_pairs", swapped)
+    monkeypatch.setattr(opponents, "make_pairs", swapped)
 
 
 def turned(pair: Pair) -> Pair:
