@@ -125,7 +125,8 @@ def status(name: str | None, runs: Path, live: bool) -> None:
     begun = {state["step"] for state in states}
     config = saved_config(folder)
     has_baseline = any(step.startswith("SFT/") for step in begun)
-    ranks_alone = "SFT/judgments" in begun or (has_baseline and not config.evaluation.sft_baseline)
+    asked_for = config.evaluation.sft_baseline or not config.eft.teach
+    ranks_alone = "SFT/judgments" in begun or (has_baseline and not asked_for)
     for step in step_names(config, ranks_alone=ranks_alone):
         if step not in begun:
             click.echo(f"      {step}")

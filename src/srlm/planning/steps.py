@@ -81,12 +81,10 @@ class Step:
 def plan_steps(config: Config, seed: SeedSet) -> list[Step]:
     """Every step of the run with its work, if every attempt and every response uses its budget."""
     rubric = grading_rubric(config.judge.rubric)
-    taught = seed.ranked if config.eft.teach else []
-    examples = [*seed.instructions, *eft_examples(taught, rubric)]
+    taught = eft_examples(seed.ranked, rubric) if config.eft.teach else []
+    examples = [*seed.instructions, *taught]
     sft = sum(_tokens(item.prompt + item.response) for item in examples)
-    unscored = (
-        _unscored_texts(seed) if config.eft.teach else []
-    )  # at most so many are taught, if the baseline agrees on all of them
+    unscored = _unscored_texts(config, seed)  # at most so many are taught, if the baseline agrees on all
     sft += sum(_tokens(rubric.text) + _tokens(text) + config.eft.max_tokens for text in unscored)
     steps = _baseline(config, seed) if unscored or config.evaluation.sft_baseline else []
     steps.append(_sft(config, "M1/sft", len(examples) + len(unscored), sft))
@@ -129,14 +127,15 @@ def _suites(config: Config, seed: SeedSet, models: int) -> list[Step]:
 def _baseline(config: Config, seed: SeedSet) -> list[Step]:
     """The SFT baseline, which scores the answers that have ranks alone."""
     sft = sum(_tokens(item.prompt + item.response) for item in seed.instructions)
-    texts = _unscored_texts(seed)
+    texts = _unscored_texts(config, seed)
     steps = [_sft(config, "SFT/sft", len(seed.instructions), sft), *_evaluation(config, seed, "SFT")]
     judging = Step("SFT/judgments", len(texts), _judgments(config, config.eft, len(texts), _mean(texts)))
     return [*steps, judging] if texts else steps
 
 
-def _unscored_texts(seed: SeedSet) -> list[str]:
-    return [line.prompt + answer.text for line in seed.unscored() for answer in line.answers]
+def _unscored_texts(config: Config, seed: SeedSet) -> list[str]:
+    lines = seed.unscored() if config.eft.teach else []
+    return [line.prompt + answer.text for line in lines for answer in line.answers]
 
 
 def _judgments(config: Config, section: Judging, count: int, judged: float) -> tuple[Requests, ...]:

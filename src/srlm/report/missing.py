@@ -28,7 +28,8 @@ def missing(
     steps = {name: f"{name}/{'sft' if name in {'SFT', 'M1'} else 'dpo'}" for name in trained}
     found = [f"training of {name}: not there ({step})" for name, step in steps.items() if step not in done]
     if "M1/sft" in done and "M1/eft" not in done:
-        found.append("what taught M1 judging: not there (M1/eft)")
+        why = "not there (M1/eft)" if config.get("eft.teach", True) else "nothing (eft.teach=false)"
+        found.append(f"what taught M1 judging: {why}")
     found += [
         f"held-out figures of {name}: not measured"
         for name in names
