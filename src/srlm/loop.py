@@ -17,7 +17,7 @@ from srlm.judging.eft import as_responses
 from srlm.judging.rubric import grading_rubric
 from srlm.methods import method_steps
 from srlm.methods.implicit import implicit_rewards
-from srlm.methods.judging import lessons_about_judging
+from srlm.methods.judging import all_lessons, lessons_about_judging
 from srlm.methods.opponents import pairs_of_round
 from srlm.methods.turn import Past, Turn
 from srlm.models import Model, resolve
@@ -26,7 +26,7 @@ from srlm.monitors.monitor import Monitor, watch_steps
 from srlm.monitors.rounds import Round
 from srlm.records import Example, Judgment, Prompt, Response
 from srlm.seeds import RankedPrompt, SeedSet, load_seed
-from srlm.stages.given import given_prompts, take_prompts
+from srlm.stages.given import given_prompts, seed_prompts, take_prompts
 from srlm.stages.judgments import judge
 from srlm.stages.pairs import trained_again
 from srlm.stages.prompts import write_prompts
@@ -57,12 +57,13 @@ def run_loop(config: Config, run: Run) -> Outcome:
     others = resolve_others(config)
     supplied = given_prompts(config.prompts, config.iterations - 1)
     evaluation = Evaluation(config, run, others, base, seed)
-    judging_examples = teach_judging(config, run, base, seed, evaluation)
-    examples = [*seed.instructions, *judging_examples]
     heldout = (seed.heldout_instructions, evaluation.checkpoints)
+    judging_examples, baseline = teach_judging(config, run, base, seed, heldout)
+    examples = [*seed.instructions, *judging_examples]
     model = run.model("M1/sft", train_sft, config.sft, base, examples, *heldout)
     others[FIRST] = model
-    evaluation.measure(base)
+    for other in (*baseline, base):
+        evaluation.measure(other)
     monitor = Monitor(config, run, others, base, seed=seed, asked=evaluation.asked())
     decision = monitor.look(model, evaluation.measure(model))
     models, past = [base, model], Past()
@@ -84,10 +85,9 @@ def run_loop(config: Config, run: Run) -> Outcome:
         if not len(pairs):
             monitor.look_at_round(f"M{t}", made)
             return run_out(run, t, model, decision.best)
-        lessons += trained_again(config.pairs, past.learned, config.seed)
-        model = run.model(
-            f"M{t}/dpo", train_dpo, config.dpo, model, [*pairs, *lessons] if lessons else pairs, *heldout
-        )
+        again = trained_again(config.pairs, past.learned, config.seed)
+        learned = all_lessons(config, pairs, again, lessons)
+        model = run.model(f"M{t}/dpo", train_dpo, config.dpo, model, learned, *heldout)
         decision = monitor.look(model, evaluation.measure(model), made)
         if decision.action != "continue":
             return gate_closed(model, decision)
@@ -100,11 +100,11 @@ def run_loop(config: Config, run: Run) -> Outcome:
 def prompt_stage(at: Turn, supplied: Sequence[Prompt], writer: Engine, seed: SeedSet) -> tuple[Any, ...]:
     """Step 1 and what it is given: the model writes new prompts, or those supplied are taken in turn.
 
-    SPIN has seed answers to learn from, so it takes the seed's prompts, in every round.
+    SPIN has the seed's answers to learn from, so it takes the seed's prompts, drawn anew in every round.
     """
     past = at.past
     if at.config.pairs.opponents == "spin":
-        return take_prompts, [Prompt.of(item.prompt, (), 0) for item in seed.instructions], ()
+        return take_prompts, seed_prompts(at.config, at.t, seed.instructions), ()
     if supplied:
         return take_prompts, supplied, past.written
     steering = (past.spreads,) if past.spreads else ()
@@ -112,24 +112,26 @@ def prompt_stage(at: Turn, supplied: Sequence[Prompt], writer: Engine, seed: See
 
 
 def teach_judging(
-    config: Config, run: Run, base: Model, seed: SeedSet, evaluation: Evaluation
-) -> Records[Example] | list[Example]:
-    """EFT (section 2.1): scored seed answers as they are; ranked ones as the SFT baseline scores them."""
+    config: Config, run: Run, base: Model, seed: SeedSet, heldout: tuple[Any, ...]
+) -> tuple[Records[Example] | list[Example], list[Model]]:
+    """EFT (section 2.1): scored seed answers as they are, ranked ones as the SFT baseline scores them.
+
+    And that baseline, where it is needed or asked for.
+    """
     unscored, judgments, rubric = to_score(config, seed), None, grading_rubric(config.judge.rubric)
+    baseline: list[Model] = []
     if unscored or config.evaluation.sft_baseline:
-        data = (seed.instructions, seed.heldout_instructions, evaluation.checkpoints)
-        baseline = run.model("SFT/sft", train_sft, config.sft, base, *data)
-        evaluation.measure(baseline)
+        baseline = [run.model("SFT/sft", train_sft, config.sft, base, seed.instructions, *heldout)]
     if not config.eft.teach:
-        return []
+        return [], baseline
     if unscored:
-        with open_engine(config.engine, baseline) as engine:
+        with open_engine(config.engine, baseline[0]) as engine:
             given = (engine, rubric, as_responses(unscored))
             judgments = run.records("SFT/judgments", Judgment, judge, config.eft, *given)
     examples = run.records("M1/eft", Example, teach, config.eft, rubric, seed.ranked, judgments or [])
     if not len(examples):
         raise nothing_agreed(run.counts("M1/eft"))
-    return examples
+    return examples, baseline
 
 
 def to_score(config: Config, seed: SeedSet) -> list[RankedPrompt]:
@@ -144,13 +146,10 @@ def step_names(config: Config, *, ranks_alone: bool) -> list[str]:
     """
     evaluation = ["evaluation/answers", "evaluation/judgments", "evaluation/figures"]
     evaluation += [f"evaluation/{suite.title}/figures" for suite in config.evaluation.suites]
-    baseline = ["sft", *evaluation] if ranks_alone or config.evaluation.sft_baseline else []
-    names = [f"SFT/{part}" for part in [*baseline, *(["judgments"] if ranks_alone else [])]]
-    names += [
-        *(["M1/eft"] if config.eft.teach else []),
-        "M1/sft",
-        *(f"{model}/{part}" for model in ("M0", "M1") for part in evaluation),
-    ]
+    baseline = ["SFT"] if ranks_alone or config.evaluation.sft_baseline else []
+    names = [*(["SFT/sft"] if baseline else []), *(["SFT/judgments"] if ranks_alone else [])]
+    names += [*(["M1/eft"] if config.eft.teach else []), "M1/sft"]
+    names += [f"{model}/{part}" for model in (*baseline, "M0", "M1") for part in evaluation]
     names += [f"M1/{part}" for part in watch_steps(config, first=True)]
     for t in range(2, config.iterations + 1):
         names += [f"M{t}/{part}" for part in ("prompts", "responses", "judgments")]

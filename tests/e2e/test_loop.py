@@ -483,16 +483,9 @@ def test_what_later_papers_add_to_a_round_is_trained_on(tiny_config, tiny, tmp_p
     scripted(monkeypatch, ScriptedEngine()._script)
     with open_run(tmp_path / "run", config) as run:
         run_loop(config, run)
-    assert [step for step in step_names(config, ranks_alone=False) if step.startswith("M3/")][:6] == [
-        *(
-            "M3/prompts",
-            "M3/responses",
-            "M3/judgments",
-            "M3/meta_judgments",
-            "M3/judge_pairs",
-            "M3/likelihoods",
-        )
-    ]
+    added = ("meta_judgments", "judge_pairs", "worse_responses", "worse_judgments", "likelihoods")
+    in_order = [step for step in step_names(config, ranks_alone=False) if step.startswith("M3/")]
+    assert in_order[3:8] == [f"M3/{step}" for step in added]
     made = {state["step"] for state in states(tmp_path / "run")}
     assert made == set(step_names(config, ranks_alone=False))
     said = list(read_records(tmp_path / "run/M2/likelihoods.jsonl", Likelihood))
@@ -505,9 +498,11 @@ def test_what_later_papers_add_to_a_round_is_trained_on(tiny_config, tiny, tmp_p
     trained = [pair.id for pair in read_records(tmp_path / "run/M3/dpo/data.jsonl", Pair)]
     assert sorted(trained) == sorted([*pairs, *again])
     assert list(read_records(tmp_path / "run/M2/dpo/beside_examples.jsonl", Example))
-    about = list(read_records(tmp_path / "run/M2/judge_pairs.jsonl", Pair))
-    assert all(pair.about == "judging" for pair in about)
-    assert len(about) >= len(list(read_records(tmp_path / "run/M2/dpo/beside_pairs.jsonl", Pair)))
+    about = {pair.id for pair in read_records(tmp_path / "run/M2/judge_pairs.jsonl", Pair)}
+    beside = list(read_records(tmp_path / "run/M2/dpo/beside_pairs.jsonl", Pair))
+    assert beside
+    assert {pair.about for pair in beside} == {"judging"}
+    assert {pair.id for pair in beside} <= about
 
 
 def test_without_eft_m1_learns_from_instructions_alone(tiny_config, tmp_path):
@@ -551,3 +546,18 @@ def test_spin_learns_from_the_seeds_answers_in_every_round(tiny, tmp_path, monke
         pairs = list(read_records(tmp_path / f"run/{name}/pairs.jsonl", Pair))
         assert len(pairs) == 5
         assert all(pair.chosen == answers[pair.prompt] for pair in pairs)
+
+
+def test_m1_may_judge_where_a_baseline_is_measured_before_it(tiny_config, tmp_path):
+    config = override(tiny_config, ["judge.judge=M1", "evaluation.sft_baseline=true", "iterations=1"])
+    with open_run(tmp_path / "run", config) as run:
+        run_loop(config, run)
+    made = [state["step"] for state in states(tmp_path / "run")]
+    assert set(made) == set(step_names(config, ranks_alone=False))
+    digests = {
+        name: json.loads((tmp_path / f"run/{name}/evaluation/judgments.step.json").read_text())["given"][
+            "inputs"
+        ][0]
+        for name in ("SFT", "M0", "M1")
+    }
+    assert len(set(digests.values())) == 1  # one judge for all

@@ -1,5 +1,8 @@
+import pytest
+
 from srlm.config import Config
 from srlm.judging.rubric import load_rubric
+from srlm.loop import step_names
 from srlm.planning.steps import Requests, plan_steps
 from srlm.recipes import load
 from srlm.seeds import load_seed
@@ -88,3 +91,20 @@ def test_updates_are_counted():
     config = load("smollm2").config
     step = {step.name: step for step in plan_steps(config, load_seed(config.data))}["M2/dpo"]
     assert step.updates == 8
+
+
+@pytest.mark.parametrize("recipe", ["smollm2", "meta-rewarding-8b", "temporal-8b", "cream-7b", "no-eft"])
+@pytest.mark.parametrize("more", [[], ["judge_training.methods=self_taught", "pairs.earlier=1"]])
+def test_every_step_that_asks_or_trains_is_planned(recipe, more):
+    """What is left out asks no model: what is paired, taught from scores, or reckoned."""
+    config = load(recipe, [*more, "evaluation.suites=[]", "gates.preset=off"]).config
+    reckoned = ("pairs", "figures", "eft", "monitors")
+    wanted = {name for name in step_names(config, ranks_alone=False) if not name.endswith(reckoned)}
+    assert {step.name for step in plan_steps(config, load_seed(config.data))} == wanted
+
+
+def test_pairs_of_earlier_rounds_and_lessons_beside_are_trained_on_too():
+    config = load("smollm2", ["pairs.earlier=0.5", "judge_training.methods=replay"]).config
+    steps = {step.name: step for step in plan_steps(config, load_seed(config.data))}
+    assert steps["M2/dpo"].items == round(config.prompts.count / 0.85)
+    assert steps["M3/dpo"].items == round(config.prompts.count * 1.5 / 0.85)

@@ -77,6 +77,8 @@ def test_scir_keeps_the_pairs_on_which_judge_and_implicit_reward_agree():
     pairs, counts = pairs_and_counts(section, items, judged(items, {"a": 5, "b": 1}), said)
     assert [(pair.prompt_id, pair.chosen) for pair in pairs] == [("0", "a")]
     assert counts == {"pair": 1, "no pair: the implicit reward disagrees": 1}
+    _, counts = pairs_and_counts(section, items, judged(items, {"a": 5, "b": 1}), said[:2])
+    assert counts == {"pair": 1, "no pair: no likelihood": 1}
 
 
 def test_spa_smooths_the_tenth_whose_implicit_rewards_are_nearest():
@@ -118,6 +120,17 @@ def test_earlier_pairs_are_trained_on_again_all_some_or_none():
         ({"judge_training": {"methods": ["meta"]}, "judge": {"samples": 1}}, "judge.samples=2"),
         ({"judge_training": {"methods": ["replay"]}, "eft": {"teach": False}}, "has none"),
         ({"dpo": {"loss": "sft", "nll": 1}}, "leave out nll"),
+        ({"dpo": {"loss": "sft"}, "pairs": {"labels": "spa"}}, "no rejected to doubt"),
+        ({"judge_training": {"methods": ["replay"]}, "dpo": {"batch_size": 4}}, "not one lesson a batch"),
+        (
+            {
+                "judge_training": {"methods": ["self_taught"]},
+                "judge": {"scoring": "expected", "justify": False},
+            },
+            "what the judge wrote",
+        ),
+        ({"pairs": {"opponents": "spin", "min_margin": 1}}, "knows no min_margin"),
+        ({"pairs": {"opponents": "spin"}, "prompts": {"method": "synthesis"}}, "takes the seed's prompts"),
     ],
 )
 def test_rules_that_cannot_go_together_are_refused_with_what_could(keys, why):

@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srlm.chat_format import load_tokenizer
+from srlm.config import Config
+from srlm.methods.judging import room_beside
 from srlm.training.batches import Tokens, collate, encode, micro_batches, training_order
 
 
@@ -71,3 +73,12 @@ def test_what_stands_beside_is_spread_evenly(beside):
     others = [sum(index >= num_items - beside for index in batch) for batch in order]
     assert max(others) <= max(1, -(-16 * beside // num_items))
     assert training_order(num_items, 16, 2, seed=3) == training_order(num_items, 16, 2, seed=3, beside=0)
+
+
+def test_no_batch_has_more_than_its_share_of_what_stands_beside():
+    """As the loop allows it: two of sixteen (methods/judging.py)."""
+    config = Config.model_validate({"judge_training": {"methods": ["replay"]}})
+    for pairs in (20, 33, 100, 801):
+        beside = room_beside(config, pairs)
+        order = training_order(pairs + beside, 16, 1, seed=1, beside=beside)
+        assert max(sum(index >= pairs for index in batch) for batch in order) <= 0.15 * 16

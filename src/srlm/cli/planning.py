@@ -128,7 +128,8 @@ def _tell_judge(config: "Config") -> None:
     from srlm.evaluation.phase_map import before_a_run
 
     if config.pairs.rank_by == "judge" and (said := before_a_run(config.responses.samples)):
-        _say(f"\n{said}")
+        click.echo()
+        _say(said)
 
 
 def _tell_cluster(found: "ClusterPlan", set_otherwise: Sequence[str]) -> None:

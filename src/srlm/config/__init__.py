@@ -59,8 +59,9 @@ from srlm.config.stages import (
 from srlm.config.training import DpoSection, LoraSection, PretrainingSection, SftSection, TrainingSection
 
 Judges = JudgeSection | EftSection | YardstickSection
-Comparing = YardstickSection | JudgeTrainingSection
 """How a judge is asked, in the loop and beside it."""
+Comparing = YardstickSection | JudgeTrainingSection
+"""How a judge that compares two is asked."""
 
 RESOURCES = ("micro_tokens", "gradient_checkpointing", "compile", "save_steps")
 """Keys that may change while a run goes on, as after a training that ran out of memory."""
@@ -142,6 +143,26 @@ class Config(Section):
             raise ValueError(
                 "pairs.rank_by=implicit and pairs.labels ask how likely responses are to the models, which "
                 f"engine.kind={self.engine.kind} does not say: use local, vllm or ray, or labels=hard"
+            )
+        lessons = self.judge_training
+        if lessons.methods and not int(lessons.share * self.dpo.batch_size):
+            raise ValueError(
+                f"judge_training.share={lessons.share} of dpo.batch_size={self.dpo.batch_size} is not one "
+                "lesson a batch: raise either, or leave out judge_training.methods"
+            )
+        if "self_taught" in lessons.methods and not self.judge.justify:
+            raise ValueError(
+                "judge_training.methods=self_taught learns from what the judge wrote: set judge.justify=true"
+            )
+        if self.pairs.labels != "hard" and self.dpo.loss == "sft":
+            raise ValueError(f"dpo.loss=sft has no rejected to doubt: leave out labels={self.pairs.labels}")
+        prompts = self.prompts
+        if self.pairs.opponents == "spin" and (
+            prompts.given or prompts.writer or prompts.method != "few_shot"
+        ):
+            raise ValueError(
+                "opponents=spin takes the seed's prompts: leave out prompts.given, prompts.writer and "
+                "prompts.method, or set pairs.opponents=own"
             )
         if "replay" in self.judge_training.methods and not self.eft.teach:
             raise ValueError(

@@ -98,7 +98,7 @@ class EftSection(Judging):
     justify: ClassVar[Literal[True]] = True
 
     teach: bool = Field(
-        True, description="false: M1 learns from instructions alone (the paper's ablation, section 4)"
+        True, description="false: M1 learns from instructions alone (the paper's ablation, section 3.2)"
     )
     samples: int = Field(3, ge=1, description="judgments an answer; the first that agrees is kept (open)")
     ties: Literal["drop", "keep"] = Field(
@@ -245,7 +245,8 @@ class PairsSection(Section):
     @model_validator(mode="after")
     def _rules_of_two_sides(self) -> "PairsSection":
         changed = {name for name, value in self if value != type(self).model_fields[name].default}
-        if self.opponents != "own" and (more := sorted(changed - OF_TWO_SIDES)):
+        known = {"opponents", "earlier"} if self.opponents == "spin" else OF_TWO_SIDES
+        if self.opponents != "own" and (more := sorted(changed - known)):
             raise ValueError(
                 f"opponents={self.opponents} takes the best of one side and the worst of the other, and "
                 f"knows no {', '.join(more)}: leave it out, or set opponents=own"

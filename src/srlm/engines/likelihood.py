@@ -13,8 +13,8 @@ from srlm.memory import give_back_memory
 from srlm.models import Model, load_model
 from srlm.records import Response, ask, content_id
 
-ROWS = 32
-"""Responses in one pass."""
+TOKENS = 2048
+"""Of all rows in one pass, with their padding, at most; a longer response is read alone."""
 
 
 class Witnesses:
@@ -47,8 +47,7 @@ class Witnesses:
         rows = [_encoded(tokenizer, response) for response in responses]
         order = sorted(range(len(rows)), key=lambda place: sum(map(len, rows[place])))
         found: dict[int, tuple[float, int]] = {}
-        for start in range(0, len(order), ROWS):
-            places = order[start : start + ROWS]
+        for places in _in_passes(order, rows):
             for place, nats in zip(places, _nats(model, [rows[place] for place in places]), strict=True):
                 found[place] = nats, len(rows[place][1])
         del model
@@ -57,6 +56,18 @@ class Witnesses:
             torch.cuda.empty_cache()
         give_back_memory()
         return [found[place] for place in range(len(rows))]
+
+
+def _in_passes(order: Sequence[int], rows: Sequence[tuple[list[int], list[int]]]) -> list[list[int]]:
+    """Places of rows, shorter ones first, that are read in one pass."""
+    passes: list[list[int]] = []
+    for place in order:
+        longest = sum(map(len, rows[place]))
+        if passes and (len(passes[-1]) + 1) * longest <= TOKENS:
+            passes[-1].append(place)
+        else:
+            passes.append([place])
+    return passes
 
 
 def _encoded(tokenizer: Any, response: Response) -> tuple[list[int], list[int]]:

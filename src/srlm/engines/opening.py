@@ -90,6 +90,14 @@ def open_named(config: Config, name: str, others: Mapping[str, Model]) -> Abstra
     """The engine that plays a role: a server of the config's by its name, or one of the other models."""
     if name in config.servers:
         return open_engine(config.servers[name], None)
+    if name not in others:
+        raise ConfigError(
+            f"the role of {name!r}",
+            "it is that of a run's own M1, and there is none here"
+            if name == FIRST
+            else "no such model is open",
+            "name a model or one of `servers`, or leave the role to the current model",
+        )
     # A server would answer instead of the model.
     return open_engine(LocalEngineSection() if is_server(config.engine) else config.engine, others[name])
 

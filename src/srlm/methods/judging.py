@@ -1,6 +1,6 @@
 """What a round teaches about judging, beside the pairs of its answers: by itself, or EFT again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from srlm.config import Config
 from srlm.engines.base import Engine
@@ -12,6 +12,7 @@ from srlm.stages.judge_pairs import couples_of, judge_pairs, told_apart
 from srlm.stages.judgments import judge
 from srlm.stages.self_taught import answers_to_others, right_judgments
 from srlm.store.jsonl import Records
+from srlm.training.launch import Lessons
 
 Made = tuple[Records[Prompt], Records[Response], Records[Judgment]]
 """What a round has made so far."""
@@ -63,6 +64,17 @@ def _self_taught(at: Turn, roles: tuple[Engine, Engine], made: Made) -> list[Exa
     asked = (judging, rubric, worse)
     of_worse = run.records(f"M{at.t}/worse_judgments", Judgment, judge, config.judge, *asked)
     return right_judgments(rubric, responses, judgments, worse, of_worse)
+
+
+def all_lessons(
+    config: Config, pairs: Records[Pair], again: Sequence[Pair], beside: Sequence[Pair | Example]
+) -> Records[Pair] | Lessons:
+    """What a round trains on: its pairs, earlier ones again, and beside them what their number allows.
+
+    The pairs as they are where there is nothing else, as in the paper.
+    """
+    fitting = beside[: room_beside(config, len(pairs) + len(again))]
+    return Lessons([*pairs, *again, *fitting]) if again or fitting else pairs
 
 
 def room_beside(config: Config, pairs: int) -> int:

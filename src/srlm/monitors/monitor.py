@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 
 from srlm.config import Config, LocalEngineSection
-from srlm.engines.opening import open_engine, open_roles
+from srlm.engines.opening import FIRST, open_engine, open_roles
 from srlm.evaluation.heldout import heldout_losses
 from srlm.evaluation.panel import Measured
 from srlm.evaluation.probes import graded_texts, probe_set
@@ -130,14 +130,15 @@ def watch_steps(config: Config, *, first: bool) -> list[str]:
         return []
     references = ["M0"] if first else ["M0", "M1"]
     drift_steps = [f"divergence_from_{name}" for name in references]
-    asked = ["own", "probes", *([] if first and not config.judge.judge else ["frozen"])]
+    own = config.judge.judge == FIRST or (first and not config.judge.judge)
+    asked = ["own", "probes", *([] if own else ["frozen"])]
     made = [*asked, *(drift_steps if config.engine.kind == "local" else [])]
     return [*(f"watch/{step}" for step in made), "monitors"]
 
 
 def _judges_itself(config: Config, model: Model, first: Model) -> bool:
     """Whether the judge of this model's round is M1 as it is: then its word is not asked for twice."""
-    return model is first and not config.judge.judge
+    return config.judge.judge == FIRST or (model is first and not config.judge.judge)
 
 
 def _figures(

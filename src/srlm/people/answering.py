@@ -4,6 +4,7 @@ The steps are those of a round's evaluation, in a run folder of the study's own 
 reads a run's answers and its judges' words reads these as well.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from srlm.config import Config, ModelSection
@@ -34,16 +35,20 @@ def answer_file(folder: Path, name: str, study: Study, progress: Progress) -> di
     config = saved_config(folder)
     prompts = Prompts(spread(read_prompts(Path(study.prompts)), study.limit))
     models = [_model(folder, config, model) for model in study.models]
+    first = [_model(folder, config, FROZEN)] if (folder / FROZEN / "model").is_dir() else []
+    others = resolve_others(config) | {one.name: one for one in first}
     with open_run(folder / "human" / name, config, progress=progress) as run:
-        answers = {model.name: _answer(config, run, model, prompts) for model in models}
-        if (folder / FROZEN / "model").is_dir():
-            _freeze(config, run, _model(folder, config, FROZEN), answers)
+        answers = {model.name: _answer(config, run, model, others, prompts) for model in models}
+        for one in first:
+            _freeze(config, run, one, answers)
     return {who: [item for item in made if item.draw == 0] for who, made in answers.items()}
 
 
-def _answer(config: Config, run: Run, model: Model, prompts: Prompts) -> Records[Response]:
+def _answer(
+    config: Config, run: Run, model: Model, others: Mapping[str, Model], prompts: Prompts
+) -> Records[Response]:
     """A model's answers, with the word of its round's judge on them."""
-    with open_roles(config, model, resolve_others(config)) as (_, engine, judging):
+    with open_roles(config, model, others) as (_, engine, judging):
         asked = (config.evaluation.answers, engine, prompts)
         answers = run.records(f"{model.name}/evaluation/answers", Response, respond, *asked)
         words = (config.judge, judging, grading_rubric(config.judge.rubric), answers)

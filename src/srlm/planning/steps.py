@@ -5,7 +5,8 @@ a token, and no reply to be asked for again. What prompts of one block begin wit
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from srlm.config import AnsweredSuite, Config, HeadToHeadSuite, Judging
 from srlm.evaluation.suites.setting_up import set_up
@@ -91,7 +92,7 @@ def plan_steps(config: Config, seed: SeedSet) -> list[Step]:
     steps += _evaluation(config, seed, "M0") + _evaluation(config, seed, "M1")
     steps += _watching(config, seed, "M1", judges=1)
     for t in range(2, config.iterations + 1):
-        steps += _round(config, seed, f"M{t}", _methods(config, t)) + _evaluation(config, seed, f"M{t}")
+        steps += _round(config, seed, t) + _evaluation(config, seed, f"M{t}")
         steps += _watching(config, seed, f"M{t}", judges=2)
     return steps + _suites(config, seed, sum(step.name.endswith("/evaluation/answers") for step in steps))
 
@@ -153,7 +154,8 @@ def _judgments(config: Config, section: Judging, count: int, judged: float) -> t
     return written, Requests(count * section.samples, 1, head, again, 1, section.block * section.samples)
 
 
-def _round(config: Config, seed: SeedSet, name: str, methods: list[Step]) -> list[Step]:
+def _round(config: Config, seed: SeedSet, t: int) -> list[Step]:
+    name = f"M{t}"
     count, samples = config.prompts.count, config.responses.samples
     shots = config.prompts.demonstrations + config.prompts.generated_demonstrations
     shots = 0 if config.prompts.method == "synthesis" else shots
@@ -166,34 +168,46 @@ def _round(config: Config, seed: SeedSet, name: str, methods: list[Step]) -> lis
     answered = Requests(count, samples, 0, budget, answer, config.responses.block)
     # The responses to one prompt stand side by side in a block, and share it.
     judgments = _judgments(config, config.judge, judged, budget / samples + answer)
-    updates = math.ceil(count * config.dpo.epochs / config.dpo.batch_size)
-    return [
-        Step(f"{name}/prompts", count, (written,)),
+    said = [
         Step(f"{name}/responses", judged, (answered,)),
         Step(f"{name}/judgments", judged, judgments),
-        *methods,
-        Step(
-            f"{name}/dpo", count, trained=round(count * pair * (config.dpo.epochs + 1 / 3)), updates=updates
-        ),
+    ]
+    # Pairs of earlier rounds, and at most its share beside them.
+    items = count * (1 + config.pairs.earlier * (t - 2))
+    if config.judge_training.methods and t - 2 < config.judge_training.rounds:
+        items /= 1 - config.judge_training.share
+    updates = math.ceil(items * config.dpo.epochs / config.dpo.batch_size)
+    tokens = round(items * pair * (config.dpo.epochs + 1 / 3))
+    trained = Step(f"{name}/dpo", round(items), trained=tokens, updates=updates)
+    return [
+        Step(f"{name}/prompts", count, (written,)),
+        *said,
+        *_methods(config, t, said, trained),
+        trained,
     ]
 
 
-def _methods(config: Config, t: int) -> list[Step]:
-    """What methods add to round t, if half of the contested responses make a pair about judging."""
+def _meta(config: Config, t: int) -> Step:
+    """Comparisons of every two judgments in both orders."""
+    section, draws = config.judge_training, config.judge.samples
+    contested = SPARE * room_beside(config, config.prompts.count * config.pairs.per_prompt)
+    count = contested * draws * (draws - 1)
+    read = sum(_rubric_tokens(config)) + config.prompts.max_tokens + config.responses.max_tokens
+    read += 2 * config.judge.max_tokens
+    budget = section.max_tokens if section.justify else 1
+    return Step(f"M{t}/meta_judgments", count, (Requests(count, 1, 0, read, budget, section.block),))
+
+
+def _methods(config: Config, t: int, said: Sequence[Step], trained: Step) -> list[Step]:
+    """What methods add to round t, if half of the contested responses make a pair about judging.
+
+    `said`: the round's own responses and judgments, `trained` its DPO, which other models' are like.
+    """
     wanted, section = method_steps(config, t), config.judge_training
     judged = config.prompts.count * config.responses.samples
     steps = []
     if f"M{t}/meta_judgments" in wanted:
-        draws = config.judge.samples
-        count = (
-            SPARE * room_beside(config, config.prompts.count * config.pairs.per_prompt) * draws * (draws - 1)
-        )
-        head, tail = _rubric_tokens(config)
-        read = tail + config.prompts.max_tokens + config.responses.max_tokens + 2 * config.judge.max_tokens
-        said = section.max_tokens if section.justify else 1
-        steps.append(
-            Step(f"M{t}/meta_judgments", count, (Requests(count, 1, 0, head + read, said, section.block),))
-        )
+        steps.append(_meta(config, t))
     if f"M{t}/worse_responses" in wanted:
         count, budget = config.prompts.count, config.responses.max_tokens
         task = Requests(count, 1, 0, config.prompts.max_tokens + 60, section.max_tokens, section.block)
@@ -201,6 +215,11 @@ def _methods(config: Config, t: int) -> list[Step]:
         judgments = _judgments(config, config.judge, count, config.prompts.max_tokens + budget)
         steps.append(Step(f"M{t}/worse_responses", count, (task, answer)))
         steps.append(Step(f"M{t}/worse_judgments", count, judgments))
+    for side in ("anchor", "ahead"):
+        if f"M{t}/{side}_responses" in wanted:
+            steps += [replace(step, name=step.name.replace("/", f"/{side}_")) for step in said]
+    if f"M{t}-ahead/dpo" in wanted:
+        steps.append(replace(trained, name=f"M{t}-ahead/dpo"))
     if f"M{t}/likelihoods" in wanted:
         models, read = min(t, 3), config.prompts.max_tokens + config.responses.max_tokens
         asked = Requests(judged * models, 1, 0, read, 0, config.responses.block)

@@ -66,7 +66,7 @@ ARMS: dict[str, Arm] = {
         "The expected grade after each of three sampled reasons.", ("judge.scoring=expected",)
     ),
     "multiple-choice": Arm(
-        "A level at once in place of points with remarks, in EFT and in judging (section 2.1).",
+        "A level at once in place of points with remarks, in EFT and in judging (section 3.2).",
         ("data.ranked={ground}/ranked-choice.jsonl", "judge.rubric={ground}/rubric-choice.md"),
     ),
     "shuffled-eft": Arm(
@@ -89,7 +89,7 @@ ARMS: dict[str, Arm] = {
         "EFT replay: an eighth of every batch are EFT examples again.", ("judge_training.methods=replay",)
     ),
     "positives-only": Arm(
-        "SFT on the chosen answers alone (section 4's ablation).", ("dpo.loss=sft", "dpo.nll=0")
+        "SFT on the chosen answers alone (section 3.2's ablation).", ("dpo.loss=sft", "dpo.nll=0")
     ),
     "self-written": Arm(
         "The model writes its prompts, from the head of the chat template (arXiv 2406.08464).",
@@ -120,7 +120,8 @@ ARMS: dict[str, Arm] = {
         ("pairs.opponents=temporal",),
     ),
     "spin": Arm(
-        "The seed's 100 answers against the model's own (SPIN, arXiv 2401.01335).", ("pairs.opponents=spin",)
+        "The seed's 100 answers against the model's own (SPIN, arXiv 2401.01335).",
+        ("pairs.opponents=spin", "prompts.given="),
     ),
     "pool": Arm("Trained on the pairs of all rounds so far.", ("pairs.earlier=1",)),
     "oracle-dpo": Arm("The oracle without the NLL term.", (*ORACLE, "dpo.nll=0")),

@@ -61,7 +61,7 @@ def map_table(places: Sequence[Place]) -> Table:
         (
             name,
             (
-                Cell(f"{fmean(one.accuracy for one in row.values()):.2f}"),
+                Cell(f"{_accuracy(row):.2f}"),
                 *(_cell(row.get(n)) for n in columns),
             ),
         )

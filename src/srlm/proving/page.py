@@ -130,7 +130,7 @@ def missing(study: Study) -> list[str]:
 def _said(one: Difference) -> str:
     how = f"{one.mean:+.2f} points against {one.other}"
     if one.p is None:
-        return f"{how} (one seed: nothing can be said)"
+        return f"{how} (one seed, or all alike: nothing can be said)"
     verdict = "beats" if one.mean > 0 else "is worse than"
     shown = f"{verdict} {one.other}" if one.is_sure else f"no difference to {one.other} shown"
     return f"{shown}, {one.mean:+.2f} [{one.low:+.2f}, {one.high:+.2f}] points (p = {one.p:.2g})"

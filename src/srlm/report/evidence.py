@@ -54,7 +54,8 @@ def counsel(models: Sequence[ModelRow], config: Mapping[str, Any]) -> list[str]:
     """Whether the last model's judge is too weak for the run's N, by the phase map, where it ranks at all."""
     judges = [row.figures.get("judge") for row in models if row.name not in {"M0", "SFT"}]
     right = judges[-1]["pairwise"]["half"]["value"] if judges and judges[-1] else None
-    if right is None or config.get("pairs.rank_by", "judge") != "judge":
+    ranks = config.get("pairs.rank_by", "judge") == "judge" and config.get("pairs.opponents", "own") != "spin"
+    if right is None or not ranks:
         return []
     return [said] if (said := warning(right, config.get("responses.samples", 4))) else []
 

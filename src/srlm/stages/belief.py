@@ -75,7 +75,9 @@ def _gap(pair: Pair, likelihoods: Mapping[str, Likelihood]) -> float | None:
 
 
 def _agreed(pair: Pair, gap: float | None) -> Pair | str:
-    return pair if gap is not None and gap > 0 else "the implicit reward disagrees"
+    if gap is None:
+        return "no likelihood"
+    return pair if gap > 0 else "the implicit reward disagrees"
 
 
 def _smoothed(pair: Pair, gap: float | None, nearest: float) -> Pair:

@@ -1,11 +1,11 @@
 """Step 1 of a round where prompts are given instead of written: the next ones of a file, in its order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from srlm.config import PromptsSection
+from srlm.config import Config, PromptsSection
 from srlm.errors import DataError
-from srlm.records import Prompt
+from srlm.records import Example, Prompt, seed_for
 from srlm.seeds.prompts import read_prompts
 from srlm.store.blocks import Block, Resume
 
@@ -26,6 +26,12 @@ def given_prompts(section: PromptsSection, rounds: int) -> list[Prompt]:
             f"give more, or set prompts.count={len(found) // rounds} or fewer iterations",
         )
     return found
+
+
+def seed_prompts(config: Config, t: int, examples: Iterable[Example]) -> list[Prompt]:
+    """The prompts of the seed, each once, in an order that is drawn for round t."""
+    found = dict.fromkeys(Prompt.of(item.prompt, (), 0) for item in examples)
+    return sorted(found, key=lambda prompt: seed_for(config.seed, "seed prompts", t, prompt.id))
 
 
 def take_prompts(

@@ -30,11 +30,11 @@ def weigh(
     seed: int = 0,
     resume: Resume[Likelihood] | None = None,
 ) -> Iterator[Block[Likelihood]]:
-    """Blocks with one Likelihood a response that holds text; nothing is drawn, so `seed` is not used."""
+    """Blocks with one Likelihood a response that has a token; nothing is drawn, so `seed` is not used."""
     start, size = resume.blocks if resume else 0, section.block * LARGEST
     done = min(start * size, len(responses))
     for block in blocks_after(responses, size, start):
-        said = [response for response in block if response.text]
+        said = [response for response in block if response.text or response.finish == "stop"]
         found = [
             Likelihood(
                 id=content_id("likelihood", readers.digest, response.id),

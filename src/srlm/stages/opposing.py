@@ -56,7 +56,9 @@ def oppose_seed(
     """One block with a pair a prompt: the seed's answer, scored 1, against the first sample, scored 0."""
     if resume and resume.blocks:
         return
-    right = {Prompt.of(item.prompt, (), 0).id: item.response for item in answers}
+    right: dict[str, str] = {}
+    for item in answers:
+        right.setdefault(Prompt.of(item.prompt, (), 0).id, item.response)
     outcomes = []
     for key, group in groupby(responses, key=lambda item: item.prompt_id):
         sample = next(group)

@@ -7,13 +7,23 @@ from typing import Any
 
 from srlm.config import DpoSection, LauncherSection, SftSection
 from srlm.models import Model, whole_folder
-from srlm.records import Example, Pair, Record
+from srlm.records import Example, Pair, Record, content_id
+from srlm.store.blocks import Items
 from srlm.store.files import write_atomically
 from srlm.training.early_stopping import Judge, train_in_stretches
 from srlm.training.runner import ALONE, TrainJob, run_job
 
 Lesson = Pair | Example
 """What a model learns from in a round."""
+
+
+class Lessons(Items[Lesson]):
+    """Lessons of several kinds; `digest` names them all, and how far pairs are believed."""
+
+    @property
+    def digest(self) -> str:
+        sure = ((one.label, one.weight) if isinstance(one, Pair) else () for one in self.items)
+        return content_id("lessons", [[one.id, *more] for one, more in zip(self.items, sure, strict=True)])
 
 
 def train_sft(
