@@ -480,7 +480,17 @@ def test_what_later_papers_add_to_a_round_is_trained_on(tiny_config, tiny, tmp_p
     keys += ["judge_training.share=0.49", "judge.judge=M1", "dpo.batch_size=8", "engine.kind=local"]
     keys += ["judge_training.max_tokens=8", "evaluation.answers.max_tokens=4", "gates.preset=off"]
     config = load("smollm2", [*tiny_overrides(tiny.path), *keys]).config
-    scripted(monkeypatch, ScriptedEngine()._script)
+    plain = ScriptedEngine()._script
+
+    def prefers(request, draw):
+        """Of two judgments the one that comes first in the alphabet, wherever it stands."""
+        text = request.conversation[0].content
+        if "<judgment_a>" not in text:
+            return plain(request, draw)
+        first, second = (text.split(f"<judgment_{side}>")[1].strip() for side in "ab")
+        return f"Verdict: {'A' if first < second else 'B'}"
+
+    scripted(monkeypatch, prefers)
     with open_run(tmp_path / "run", config) as run:
         run_loop(config, run)
     added = ("meta_judgments", "judge_pairs", "worse_responses", "worse_judgments", "likelihoods")
@@ -497,7 +507,6 @@ def test_what_later_papers_add_to_a_round_is_trained_on(tiny_config, tiny, tmp_p
     )
     trained = [pair.id for pair in read_records(tmp_path / "run/M3/dpo/data.jsonl", Pair)]
     assert sorted(trained) == sorted([*pairs, *again])
-    assert list(read_records(tmp_path / "run/M2/dpo/beside_examples.jsonl", Example))
     about = {pair.id for pair in read_records(tmp_path / "run/M2/judge_pairs.jsonl", Pair)}
     beside = list(read_records(tmp_path / "run/M2/dpo/beside_pairs.jsonl", Pair))
     assert beside
@@ -517,6 +526,7 @@ def test_without_eft_m1_learns_from_instructions_alone(tiny_config, tmp_path):
 
 def test_temporal_anchors_come_from_m1_and_from_one_step_ahead(tiny, tmp_path, monkeypatch):
     keys = ["pairs.opponents=temporal", "gates.preset=off", "evaluation.answers.max_tokens=4"]
+    keys += ["judge_training.methods=replay", "judge_training.share=0.3", "dpo.batch_size=8"]
     config = load("smollm2", [*tiny_overrides(tiny.path), *keys]).config
     scripted(monkeypatch, ScriptedEngine()._script)
     with open_run(tmp_path / "run", config) as run:
@@ -531,6 +541,10 @@ def test_temporal_anchors_come_from_m1_and_from_one_step_ahead(tiny, tmp_path, m
     assert pairs
     assert {pair.chosen_id for pair in pairs} <= sides["ahead_responses"]
     assert {pair.rejected_id for pair in pairs} <= sides["anchor_responses"]
+    taught = {item.id for item in read_records(tmp_path / "run/M1/eft.jsonl", Example)}
+    again = list(read_records(tmp_path / "run/M3/dpo/beside_examples.jsonl", Example))
+    assert len(again) == len(pairs) * 2 // 6  # two of eight
+    assert {item.id for item in again} <= taught
     page, *_ = write_report(tmp_path / "run")
     assert page.exists()
 
