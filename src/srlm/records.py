@@ -161,6 +161,33 @@ class Pair(Record):
     weight: float = Field(1.0, description="of its loss (ScPO)")
     about: Literal["answers", "judging"] = Field("answers", description="what it teaches (Meta-Rewarding)")
 
+    @classmethod
+    def of(
+        cls,
+        chosen: Response,
+        rejected: Response,
+        scores: tuple[float, float],
+        *,
+        weight: float = 1.0,
+        about: Literal["answers", "judging"] = "answers",
+    ) -> "Pair":
+        """The pair of two responses to one prompt and their scores."""
+        return cls(
+            id=content_id("pair" if about == "answers" else "judge pair", chosen.id, rejected.id),
+            prompt_id=chosen.prompt_id,
+            prompt=chosen.prompt,
+            chosen_id=chosen.id,
+            rejected_id=rejected.id,
+            chosen=chosen.text,
+            rejected=rejected.text,
+            chosen_score=scores[0],
+            rejected_score=scores[1],
+            chosen_finish=chosen.finish,
+            rejected_finish=rejected.finish,
+            weight=weight,
+            about=about,
+        )
+
 
 class Likelihood(Record):
     """How likely a response is to some models, the one that wrote it first."""

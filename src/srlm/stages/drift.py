@@ -1,11 +1,13 @@
 """How far a model has moved from another: KL along its own answers (the signal of drift)."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from srlm.config import ResponsesSection
 from srlm.records import Divergence, Response, content_id
-from srlm.store.blocks import Block, Resume, Sized, blocks_after
+from srlm.stages.replies import Made, in_blocks
+from srlm.store.blocks import Block, Resume, Sized
 
 
 class Couple(Protocol):
@@ -28,9 +30,8 @@ def drift(
     resume: Resume[Divergence] | None = None,
 ) -> Iterator[Block[Divergence]]:
     """Blocks with one Divergence a response that holds text; nothing is drawn, so `seed` is not used."""
-    start = resume.blocks if resume else 0
-    done = min(start * section.block, len(responses))
-    for block in blocks_after(responses, section.block, start):
+
+    def measure(block: list[Response]) -> Made[Divergence]:
         said = [response for response in block if response.text]
         found = [
             Divergence(
@@ -42,5 +43,6 @@ def drift(
             )
             for response, (nats, num_tokens) in zip(said, couple.nats(said), strict=True)
         ]
-        done += len(block)
-        yield Block(found, done, len(responses), {"empty": len(block) - len(said)} if said != block else {})
+        return found, Counter(empty=len(block) - len(said))
+
+    return in_blocks(couple, responses, section.block, resume, measure)

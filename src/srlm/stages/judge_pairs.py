@@ -15,6 +15,7 @@ from srlm.config import JudgeTrainingSection
 from srlm.judging.rubric import Rubric
 from srlm.records import Comparison, Judgment, Pair, Prompt, Response, content_id
 from srlm.stages.comparisons import Couples
+from srlm.stages.pairs import block_of
 from srlm.store.blocks import Block, Resume, Sized
 
 PULL = 0.01
@@ -61,10 +62,7 @@ def judge_pairs(
     for item in said:
         by_group[item.prompt_id].append(item)
     outcomes = [_outcome(section, group, by_group[group[0].prompt_id], places) for group in groups]
-    pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
-    counts = Counter(f"no pair: {outcome}" for outcome in outcomes if isinstance(outcome, str))
-    counts["pair"] = len(pairs)
-    yield Block(pairs, len(groups), len(groups), +counts)
+    yield block_of(outcomes, len(groups), len(groups))
 
 
 def place_weights(comparisons: Iterable[Comparison]) -> tuple[float, float]:
@@ -138,17 +136,4 @@ def _outcome(
     chosen, rejected = short[0], down[-1]
     if found[chosen.id] <= found[rejected.id]:
         return "tie"
-    return Pair(
-        id=content_id("judge pair", chosen.id, rejected.id),
-        prompt_id=chosen.prompt_id,
-        prompt=chosen.prompt,
-        chosen_id=chosen.id,
-        rejected_id=rejected.id,
-        chosen=chosen.text,
-        rejected=rejected.text,
-        chosen_score=found[chosen.id],
-        rejected_score=found[rejected.id],
-        chosen_finish=chosen.finish,
-        rejected_finish=rejected.finish,
-        about="judging",
-    )
+    return Pair.of(chosen, rejected, (found[chosen.id], found[rejected.id]), about="judging")

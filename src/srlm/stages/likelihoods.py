@@ -1,11 +1,13 @@
 """How likely the responses of a round are to the models that have been: what implicit rewards are made of."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from srlm.config import ResponsesSection
 from srlm.records import Likelihood, Response, content_id
-from srlm.store.blocks import Block, Resume, Sized, blocks_after
+from srlm.stages.replies import Made, in_blocks
+from srlm.store.blocks import Block, Resume, Sized
 
 LARGEST = 64
 """Blocks of responses that are read while the models are loaded once."""
@@ -31,9 +33,8 @@ def weigh(
     resume: Resume[Likelihood] | None = None,
 ) -> Iterator[Block[Likelihood]]:
     """Blocks with one Likelihood a response that has a token; nothing is drawn, so `seed` is not used."""
-    start, size = resume.blocks if resume else 0, section.block * LARGEST
-    done = min(start * size, len(responses))
-    for block in blocks_after(responses, size, start):
+
+    def measure(block: list[Response]) -> Made[Likelihood]:
         said = [response for response in block if response.text or response.finish == "stop"]
         found = [
             Likelihood(
@@ -45,5 +46,6 @@ def weigh(
             )
             for response, (nats, num_tokens) in zip(said, readers.logprobs(said), strict=True)
         ]
-        done += len(block)
-        yield Block(found, done, len(responses), {"empty": len(block) - len(said)} if said != block else {})
+        return found, Counter(empty=len(block) - len(said))
+
+    return in_blocks(readers, responses, section.block * LARGEST, resume, measure)

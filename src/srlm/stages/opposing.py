@@ -4,13 +4,12 @@ Temporal anchors (arXiv 2508.06026): the best response of one model against the 
 (arXiv 2401.01335): the seed's answer against a sample of the model's.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from srlm.config import PairsSection
 from srlm.records import Example, Judgment, Pair, Prompt, Response, content_id
-from srlm.stages.pairs import pair_of
+from srlm.stages.pairs import block_of, pair_of
 from srlm.stages.ranking import Ranked, rank
 from srlm.store.blocks import Block, Resume
 
@@ -42,7 +41,7 @@ def oppose(
         else "unscored"
         for key, ours in best.items()
     ]
-    yield _block(outcomes)
+    yield block_of(outcomes, len(outcomes), len(outcomes))
 
 
 def oppose_seed(
@@ -65,7 +64,7 @@ def oppose_seed(
         prompt = Prompt.of(sample.prompt, (), 0)
         answer = Response.given(content_id("seed answer", key, right[key]), prompt, right[key])
         outcomes.append(pair_of(section, Ranked(answer, 1.0), Ranked(sample, 0.0)))
-    yield _block(outcomes)
+    yield block_of(outcomes, len(outcomes), len(outcomes))
 
 
 def _ranked(
@@ -74,10 +73,3 @@ def _ranked(
     said = {item.response_id: item for item in judgments}
     groups = groupby(responses, key=lambda item: item.prompt_id)
     return {key: rank(section, list(group), said, seed) for key, group in groups}
-
-
-def _block(outcomes: Sequence[Pair | str]) -> Block[Pair]:
-    pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
-    counts = Counter(f"no pair: {outcome}" for outcome in outcomes if isinstance(outcome, str))
-    counts["pair"] = len(pairs)
-    return Block(pairs, len(outcomes), len(outcomes), +counts)

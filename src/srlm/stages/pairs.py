@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from srlm.config import PairsSection
-from srlm.records import Judgment, Likelihood, Pair, Response, content_id, seed_for
+from srlm.records import Judgment, Likelihood, Pair, Response, seed_for
 from srlm.stages.belief import belief
 from srlm.stages.ranking import Ranked, rank
 from srlm.store.blocks import Block, Resume, Sized, blocks_after
@@ -46,13 +46,18 @@ def make_pairs(
         done += sum(map(len, block))
         if number < start:
             continue
-        outcomes = [pairs_among(group) for group in block]
-        made = [believe(pair) for outcome in outcomes if not isinstance(outcome, str) for pair in outcome]
-        pairs = [pair for pair in made if isinstance(pair, Pair)]
-        reasons = [outcome for outcome in [*outcomes, *made] if isinstance(outcome, str)]
-        counts = Counter(f"no pair: {reason}" for reason in reasons)
-        counts["pair"] = len(pairs)
-        yield Block(pairs, done, len(responses), +counts)
+        outcomes: list[Pair | str] = []
+        for found in map(pairs_among, block):
+            outcomes += [found] if isinstance(found, str) else map(believe, found)
+        yield block_of(outcomes, done, len(responses))
+
+
+def block_of(outcomes: Sequence[Pair | str], done: int, total: int) -> Block[Pair]:
+    """The pairs among some outcomes, and counted why the others are none."""
+    pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
+    counts = Counter(f"no pair: {outcome}" for outcome in outcomes if isinstance(outcome, str))
+    counts["pair"] = len(pairs)
+    return Block(pairs, done, total, +counts)
 
 
 def trained_again(section: PairsSection, earlier: Iterable[Pair], seed: int) -> list[Pair]:
@@ -123,17 +128,5 @@ def pair_of(section: PairsSection, chosen: Ranked, rejected: Ranked) -> Pair | s
     one, other = chosen.response, rejected.response
     if one.text.strip() == other.text.strip():
         return "identical"
-    return Pair(
-        id=content_id("pair", one.id, other.id),
-        prompt_id=one.prompt_id,
-        prompt=one.prompt,
-        chosen_id=one.id,
-        rejected_id=other.id,
-        chosen=one.text,
-        rejected=other.text,
-        chosen_score=chosen.score,
-        rejected_score=rejected.score,
-        chosen_finish=one.finish,
-        rejected_finish=other.finish,
-        weight=gap if section.weights == "votes" else 1.0,
-    )
+    weight = gap if section.weights == "votes" else 1.0
+    return Pair.of(one, other, (chosen.score, rejected.score), weight=weight)

@@ -54,7 +54,7 @@ def unanswered(left_out: dict[str, str]) -> Counter[str]:
 
 
 def in_blocks(
-    engine: Engine,
+    engine: object,
     items: Sized[T],
     size: int,
     resume: Resume[R] | None,
@@ -69,7 +69,7 @@ def in_blocks(
 
 
 def _ahead(
-    engine: Engine, blocks: Iterable[list[T]], work: Callable[[list[T]], Made[R]]
+    engine: object, blocks: Iterable[list[T]], work: Callable[[list[T]], Made[R]]
 ) -> Iterator[tuple[list[T], Made[R]]]:
     """Each block with what `work` makes of it; so many under way as fill the engine, and one more."""
     capacity: int = getattr(engine, "capacity", 0)
