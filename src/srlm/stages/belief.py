@@ -15,7 +15,7 @@ from srlm.records import Likelihood, Pair, Response
 Believe = Callable[[Pair], Pair | str]
 """From a pair to the pair as far as it is believed, or why it is not."""
 TENTHS, DOUBT = 10, 0.1
-"""SPA (arXiv 2406.04412): the tenth of the pairs that is nearest has its label smoothed by so much."""
+"""SPA (arXiv 2406.04412): the tenth of the pairs that is nearest has its label smoothed, here by so much."""
 
 
 def implicit_reward(said: Likelihood) -> float:
