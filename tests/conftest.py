@@ -1,6 +1,7 @@
 """What tests share: a tiny random model with a real tokenizer, and small configs."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from srlm.recipes import load
 from srlm.store.run import open_run
 
 SHARED_DATA = Path(os.environ.get("SRLM_DATA") or Path(__file__).parents[2] / "shared/data")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what is in the background so, and what the tests start would not hear Ctrl-C either.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
