@@ -76,6 +76,32 @@ def test_what_is_wrong_is_said_before_anything_is_made(asked, said, tmp_path):
     assert not (tmp_path / "sweep").exists()
 
 
+def test_recipes_are_settings_and_more_of_them_may_be_added(tmp_path):
+    nll, margin = tmp_path / "nll.yaml", tmp_path / "margin.yaml"
+    nll.write_text("extends: smollm2\ndpo: {nll: 1.0}\n")
+    margin.write_text("extends: smollm2\npairs: {min_margin: 1.0}\n")
+    folder = tmp_path / "sweep"
+    both = sweep_of(folder, f"smollm2,{nll}", ["iterations=2"], 1)
+    assert [one.label for one in both.settings] == ["smollm2", "nll"]
+    assert [one.config.dpo.nll for one in both.settings] == [0.0, 1.0]
+    crossed = sweep_of(folder, f"smollm2,{nll}", ["dpo.beta=0.1,0.3"], 1)
+    assert [one.label for one in crossed.settings][2:] == ["nll,dpo.beta=0.1", "nll,dpo.beta=0.3"]
+    folder.mkdir()
+    both.save()
+    more = sweep_of(folder, f"smollm2,{nll},{margin}", ["iterations=2"], 1)
+    more.save()
+    assert Sweep.read(folder) == more
+    with pytest.raises(ConfigError, match="iterations: 2 then, 3 now"):
+        sweep_of(folder, f"smollm2,{nll}", ["iterations=3"], 1).save()
+
+
+def test_recipes_of_one_name_are_refused(tmp_path):
+    other = tmp_path / "smollm2.yaml"
+    other.write_text("extends: smollm2\ndpo: {nll: 1.0}\n")
+    with pytest.raises(ConfigError, match="two settings called smollm2"):
+        sweep_of(tmp_path, f"smollm2,{other}", [], 1)
+
+
 def test_several_at_once_need_a_cluster_that_has_room_for_them(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     for asked, said in (

@@ -17,7 +17,7 @@ from srlm.judging.eft import as_responses
 from srlm.judging.rubric import grading_rubric
 from srlm.methods import method_steps
 from srlm.methods.implicit import implicit_rewards
-from srlm.methods.judging import all_lessons, lessons_about_judging
+from srlm.methods.judging import all_lessons, check_texts, lessons_about_judging
 from srlm.methods.opponents import pairs_of_round
 from srlm.methods.turn import Past, Turn
 from srlm.models import Model, resolve
@@ -52,6 +52,7 @@ def run_loop(config: Config, run: Run) -> Outcome:
     """Train M1 … M(iterations) from a base model by self-rewarding (section 2.4)."""
     check_launcher(config.launcher, config.sft, config.dpo)
     check_engine(config.engine)
+    check_texts(config.judge_training)
     seed, rubric = load_seed(config.data), grading_rubric(config.judge.rubric)
     base = resolve(config.model)
     others = resolve_others(config)

@@ -1,4 +1,4 @@
-"""A sweep: every combination of some values, on every seed, as ordinary runs that take over what they share.
+"""A sweep: recipes with every combination of some values, on every seed, as runs that share what they can.
 
 Each run is done by a process of its own; one that dies is counted with its reason, and the others go on. The
 folder of a sweep:
@@ -108,7 +108,7 @@ class Sweep:
         settings = [setting.saved() for setting in self.settings]
         if path.exists():
             before = json.loads(path.read_text("utf-8"))["settings"]
-            if changes := _changes(_shared(before[0]), _shared(settings[0])):
+            if changes := _changes(_alike(before), _alike(settings)):
                 raise ConfigError(
                     f"sweep {self.folder}",
                     "it was begun with other settings, and figures of two sweeps do not belong in one table: "
@@ -133,9 +133,10 @@ class Sweep:
 
 
 def sweep_of(folder: Path, recipe: str, words: Sequence[str], seeds: int) -> Sweep:
-    """The sweep over every combination of the values that words list, as in ``dpo.beta=0.1,0.3``.
+    """The sweep over every recipe with every combination of the values that words list.
 
-    Raises ConfigError where a config is not valid, two are the same, or a word sets the seed.
+    ``smollm2,mine.yaml`` are two recipes, ``dpo.beta=0.1,0.3`` two values. Raises ConfigError where a config
+    is not valid, two are the same, or a word sets the seed.
     """
     if any(word.partition("=")[0] == "seed" for word in words):
         raise ConfigError(
@@ -143,18 +144,13 @@ def sweep_of(folder: Path, recipe: str, words: Sequence[str], seeds: int) -> Swe
             "a sweep does every setting on the same seeds, 0, 1, 2 ...",
             "leave it out and say how many with --seeds",
         )
+    recipes = choices(recipe)
     settings = [
-        _setting(recipe, combination) for combination in product(*(_readings(word) for word in words))
+        _setting(one, len(recipes) > 1, combination)
+        for one in recipes
+        for combination in product(*(_readings(word) for word in words))
     ]
-    alike: dict[str, str] = {}
-    for one in settings:
-        before = alike.setdefault(one.config.model_dump_json(), one.label)
-        if before != one.label:
-            raise ConfigError(
-                f"{before} and {one.label}",
-                "they are the same values in other words, and one run would count as two",
-                "leave one of them out",
-            )
+    _check_apart(settings)
     return Sweep(folder, recipe, tuple(words), tuple(settings), tuple(range(seeds)))
 
 
@@ -298,11 +294,35 @@ def _readings(word: str) -> list[tuple[str, str, bool]]:
     return [(f"{key}{equals}", one.strip(), len(found) > 1) for one in found]
 
 
-def _setting(recipe: str, combination: Sequence[tuple[str, str, bool]]) -> Setting:
+def _setting(recipe: str, named: bool, combination: Sequence[tuple[str, str, bool]]) -> Setting:
+    """A recipe with some values; its label says the recipe where it is `named`, or there is nothing else."""
     loaded = load(recipe, [f"{key}{value}" for key, value, _ in combination])
     values = {key.removesuffix("="): value for key, value, swept in combination if swept}
-    text = ",".join(f"{key}={value}" for key, value in values.items()) or Path(recipe).stem
-    return Setting(_file_name(text), values, loaded.config, loaded.origins)
+    parts = [f"{key}={value}" for key, value in values.items()]
+    if named or not parts:
+        parts.insert(0, Path(recipe).stem)
+    return Setting(_file_name(",".join(parts)), values, loaded.config, loaded.origins)
+
+
+def _check_apart(settings: Sequence[Setting]) -> None:
+    """Raise ConfigError where two settings have one name, or are the same values."""
+    alike: dict[str, str] = {}
+    labels: set[str] = set()
+    for one in settings:
+        before = alike.setdefault(one.config.model_dump_json(), one.label)
+        if before != one.label:
+            raise ConfigError(
+                f"{before} and {one.label}",
+                "they are the same values in other words, and one run would count as two",
+                "leave one of them out",
+            )
+        if one.label in labels:
+            raise ConfigError(
+                f"two settings called {one.label}",
+                "they would be done in one folder",
+                "rename one of the recipe files, or leave one of them out",
+            )
+        labels.add(one.label)
 
 
 def _file_name(text: str) -> str:
@@ -311,8 +331,14 @@ def _file_name(text: str) -> str:
     return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def _shared(setting: Mapping[str, Any]) -> dict[str, Any]:
-    """What all settings of a sweep have alike, by key, and which keys they differ in."""
+def _alike(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all settings have alike, by key, and which keys are swept; recipes may differ in any."""
+    first, *others = map(_fixed, settings)
+    return {key: value for key, value in first.items() if all(one.get(key) == value for one in others)}
+
+
+def _fixed(setting: Mapping[str, Any]) -> dict[str, Any]:
+    """What is not swept in a setting, by key."""
     config, swept = setting["config"], setting["values"]
     engine = config["engine"].get("engine") or config["engine"]  # over a cluster it is the one inside
     values = flatten({key: value for key, value in config.items() if key not in MAY_CHANGE})
@@ -329,9 +355,9 @@ def _shared(setting: Mapping[str, Any]) -> dict[str, Any]:
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
-        f"{key}: {before.get(key)!r} then, {now.get(key)!r} now"
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key)
+        f"{key}: {before[key]!r} then, {now[key]!r} now"
+        for key in sorted({*before} & {*now})
+        if before[key] != now[key]
     ]
 
 

@@ -3,6 +3,9 @@
 import re
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+
+from srlm.errors import ConfigError
 
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
@@ -11,6 +14,28 @@ _SLOT = re.compile(r"\{\{(\w+)\}\}")
 def template(name: str) -> str:
     """The text of a template that ships with the package, without its last newline."""
     return files("srlm").joinpath("templates", f"{name}.txt").read_text("utf-8").rstrip("\n")
+
+
+def load_template(reference: str, slot: str) -> str:
+    """The text of a built-in template or of a file with one slot; raises ConfigError."""
+    if files("srlm").joinpath("templates", f"{reference}.txt").is_file():
+        return template(reference)
+    wanted = f"{{{{{slot}}}}}"
+    try:
+        text = Path(reference).expanduser().read_text("utf-8").rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"template {reference}",
+            f"it is neither a built-in template nor a file that can be read ({error})",
+            f"name a text file with {wanted} in it",
+        ) from error
+    if slots(text) != {slot}:
+        raise ConfigError(
+            f"template {reference}",
+            f"it has the slots {sorted(slots(text))}, and what is filled in is {wanted} alone",
+            f"write {wanted} where it belongs, and no other slot",
+        )
+    return text
 
 
 def slots(text: str) -> set[str]:

@@ -73,6 +73,23 @@ def test_ctrl_c_counts_nothing_and_the_same_command_goes_on(tmp_path):
     assert "rounds" in Study.read(tmp_path / "study").outcome(0, "judge")
 
 
+def test_an_arm_that_asks_what_m0_has_never_read_is_refused(tmp_path):
+    words = ["prove", "judge", "meta-rewarding", "--out", str(tmp_path / "study")]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "world.talk=0.3" in result.output
+    assert not (tmp_path / "study").exists()
+
+
+def test_arms_that_talk_run_in_a_world_that_talks(tmp_path):
+    more = ("world.talk=0.5", "judge_training.rounds=1")
+    study = study_of(tmp_path / "study", ("meta-rewarding", "self-taught"), 1, (*TINY, *more))
+    conduct(study, print)
+    for arm, step in (("meta-rewarding", "meta_judgments"), ("self-taught", "worse_responses")):
+        assert "rounds" in study.outcome(0, arm), study.outcome(0, arm)
+        assert (tmp_path / f"study/seed0/{arm}/M2/{step}.jsonl").exists()
+
+
 def test_a_typo_is_said_before_anything_is_made(tmp_path):
     words = ["prove", "judge", "dpo.bta=0.3", "--out", str(tmp_path / "study")]
     result = CliRunner().invoke(main, words)

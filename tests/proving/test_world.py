@@ -5,9 +5,24 @@ from collections import Counter
 
 import pytest
 
-from srlm.proving.language import WORDS, document, review
+from srlm.judging.reading import read_verdict
+from srlm.judging.rubric import parse_rubric
+from srlm.proving.language import (
+    META_RUBRIC,
+    OTHER_TASK,
+    RUBRIC,
+    TALK,
+    WORDS,
+    asked_to_judge,
+    comparison,
+    document,
+    judgment,
+    request,
+)
 from srlm.proving.tasks import TOP, draw_edit, draw_walk, parse, points
 from srlm.proving.world import WorldSection, documents, tasks
+from srlm.records import ask
+from srlm.templates import fill
 
 EDIT = "rev up sq bang a b c"
 WALK = "walk A D dot AB CF BD AE BC"
@@ -106,12 +121,44 @@ def test_tasks_for_a_purpose_differ_from_each_other_and_from_others():
 
 
 def test_a_review_is_what_the_judge_is_asked_and_would_say():
-    from srlm.judging.reading import read_verdict
-    from srlm.judging.rubric import parse_rubric
-    from srlm.proving.language import RUBRIC
-
     rubric = parse_rubric("world", RUBRIC)
     (turn,) = rubric.conversation(EDIT, "[ C B A ] !")
-    text = review(EDIT, "[ C B A ] !", "yes yes yes yes yes", 5)
-    assert text == document(turn.content, rubric.target("yes yes yes yes yes", 5))
+    assert asked_to_judge(EDIT, "[ C B A ] !") == turn.content
+    assert judgment("yes yes yes yes yes", 5) == rubric.target("yes yes yes yes yes", 5)
     assert read_verdict("yes no yes yes yes \n Score: 4", "stop", rubric).score == 4
+
+
+def test_two_reviews_are_compared_as_meta_rewarding_asks():
+    rubric = parse_rubric("world", META_RUBRIC)
+    asked, one, two = asked_to_judge(EDIT, "[ C B A ] !"), judgment("yes no", 1), judgment("", 5)
+    (turn,) = rubric.comparison(asked, one, two)
+    assert comparison(asked, one, two, "yes yes", "B") == document(turn.content, "yes yes\nBetter: B")
+    assert read_verdict("yes yes \n Better: B", "stop", rubric).verdict == "B"
+    (turn,) = ask(fill(OTHER_TASK.rstrip("\n"), task=WALK))
+    assert request(WALK, EDIT) == document(turn.content, EDIT)
+
+
+def test_a_world_that_talks_compares_reviews_and_asks_for_other_tasks():
+    world = WorldSection(documents=400, talk=0.5, slips=0, careless=0)
+    found = list(documents(world, 3))
+    assert set(" ".join(found).replace("\n", " ").split()) <= {*WORDS, *TALK}
+    compared = [text for text in found if "compare" in text]
+    asked = [text for text in found if "another" in text]
+    assert len(compared) > 70
+    assert len(asked) > 70
+    assert all(text.endswith("Better: tie <|end|>") for text in compared)  # nobody errs here
+    sloppy = "".join(documents(WorldSection(documents=400, talk=0.5, slips=0.3), 3))
+    assert min(sloppy.count(f"Better: {verdict} <|end|>") for verdict in ("A", "B", "tie")) > 10
+
+
+@pytest.mark.parametrize("draw", FAMILIES)
+def test_a_right_answer_to_another_task_is_mostly_wrong(draw):
+    chance = random.Random(5)
+    wrong = 0
+    for _ in range(100):
+        task = draw(chance)
+        other = task.another(chance)
+        assert other != task
+        assert parse(other.prompt) == other
+        wrong += points(task.prompt, other.solution()) < TOP
+    assert wrong > 90

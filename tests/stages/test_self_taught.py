@@ -7,8 +7,10 @@ from srlm.records import Judgment, Prompt, Response, content_id
 from srlm.stages import records_of
 from srlm.stages.self_taught import answers_to_others, right_judgments
 from srlm.store.blocks import Resume
+from srlm.templates import template
 
 SECTION, ANSWERING = JudgeTrainingSection(block=2), ResponsesSection()
+REQUEST = template("other_task")
 
 
 class Prompts(list):
@@ -47,7 +49,7 @@ def judgment(item, *scores):
 
 def test_a_worse_answer_is_the_answer_to_another_task():
     asked = prompts("Name a colour.", "Name a town.", "Sing a song.")
-    blocks = list(answers_to_others(SECTION, ScriptedEngine(script), ANSWERING, asked))
+    blocks = list(answers_to_others(SECTION, ScriptedEngine(script), REQUEST, ANSWERING, asked))
     found = [(item.prompt, item.text) for block in blocks for item in block.records]
     assert found == [
         ("Name a colour.", "answer to: Name a fish."),
@@ -55,7 +57,7 @@ def test_a_worse_answer_is_the_answer_to_another_task():
     ]
     assert blocks[1].counts == {"no other task": 1}  # it wrote the same
     (again,) = answers_to_others(
-        SECTION, ScriptedEngine(script), ANSWERING, asked, resume=Resume(1, blocks[0].records)
+        SECTION, ScriptedEngine(script), REQUEST, ANSWERING, asked, resume=Resume(1, blocks[0].records)
     )
     assert again.records == blocks[1].records
 
@@ -87,4 +89,4 @@ def test_a_judge_that_is_fooled_or_unreadable_teaches_nothing():
             == []
         )
     assert right_judgments(rubric, [best], [judgment(best, 5)], [], []) == []
-    assert records_of(answers_to_others(SECTION, ScriptedEngine(script), ANSWERING, prompts())) == []
+    assert records_of(answers_to_others(SECTION, ScriptedEngine(script), REQUEST, ANSWERING, prompts())) == []

@@ -6,7 +6,7 @@ import click
 
 
 @click.command()
-@click.argument("recipe")
+@click.argument("recipe", metavar="RECIPE[,RECIPE]...")
 @click.argument("words", nargs=-1, metavar="[KEY=A,B,C]... [KEY=VALUE]...")
 @click.option(
     "--seeds",
@@ -29,7 +29,7 @@ import click
     help="Runs at a time, where a cluster has room for them (docs/comparing.md).",
 )
 def sweep(recipe: str, words: tuple[str, ...], *, seeds: int, out: Path, at_once: int) -> None:
-    """Run every combination of listed values on every seed, and compare them.
+    """Run recipes with every combination of listed values on every seed, and compare them.
 
     A comma outside brackets parts values: dpo.beta=0.1,0.3 are two; data.ranked=[a.jsonl,b.jsonl] is one.
     Ctrl-C loses nothing: the same command goes on. Exit status: 0 all is done, 1 some failed, 2 an error.

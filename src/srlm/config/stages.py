@@ -130,6 +130,9 @@ class JudgeTrainingSection(Sampling):
     )
     justify: bool = Field(True, description="false: the verdict at once, from the probabilities of its words")
     rubric: str = Field("meta", description="to compare two judgments: `meta` or a rubric file")
+    other_task: str = Field(
+        "other_task", description="how `self_taught` asks for another task: built-in, or a file with {{task}}"
+    )
 
 
 class JudgeSection(Judging):

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from srlm.config import Config
+from srlm.config import Config, JudgeTrainingSection
 from srlm.engines.base import Engine
-from srlm.judging.rubric import grading_rubric, load_rubric
+from srlm.judging.rubric import comparing_rubric, grading_rubric
 from srlm.methods.turn import Turn
 from srlm.records import Comparison, Example, Judgment, Pair, Prompt, Response, seed_for
 from srlm.stages.comparisons import compare
@@ -12,12 +12,21 @@ from srlm.stages.judge_pairs import couples_of, judge_pairs, told_apart
 from srlm.stages.judgments import judge
 from srlm.stages.self_taught import answers_to_others, right_judgments
 from srlm.store.jsonl import Records
+from srlm.templates import load_template
 from srlm.training.launch import Lessons
 
 Made = tuple[Records[Prompt], Records[Response], Records[Judgment]]
 """What a round has made so far."""
 SPARE = 2
 """Contested responses compared for each pair that is wanted, for some give none."""
+
+
+def check_texts(section: JudgeTrainingSection) -> None:
+    """Raise ConfigError where a text that a method asks with cannot be read, before any work."""
+    if "meta" in section.methods:
+        comparing_rubric(section.rubric)
+    if "self_taught" in section.methods:
+        load_template(section.other_task, "task")
 
 
 def lessons_about_judging(
@@ -47,7 +56,7 @@ def _meta(at: Turn, judging: Engine, made: Made, most: int) -> list[Pair]:
     _, responses, judgments = made
     config, run, section = at.config, at.run, at.config.judge_training
     groups = told_apart(grading_rubric(config.judge.rubric), responses, judgments, SPARE * most)
-    asked = (judging, load_rubric(section.rubric), couples_of(groups))
+    asked = (judging, comparing_rubric(section.rubric), couples_of(groups))
     said = run.records(f"M{at.t}/meta_judgments", Comparison, compare, section, *asked)
     return list(run.records(f"M{at.t}/judge_pairs", Pair, judge_pairs, section, groups, said))[:most]
 
@@ -57,7 +66,8 @@ def _self_taught(at: Turn, roles: tuple[Engine, Engine], made: Made) -> list[Exa
     engine, judging = roles
     prompts, responses, judgments = made
     config, run, rubric = at.config, at.run, grading_rubric(at.config.judge.rubric)
-    given = (engine, config.responses, prompts)
+    request = load_template(config.judge_training.other_task, "task")
+    given = (engine, request, config.responses, prompts)
     worse = run.records(
         f"M{at.t}/worse_responses", Response, answers_to_others, config.judge_training, *given
     )

@@ -13,10 +13,14 @@ from srlm.proving.noise import DIAL
 
 @dataclass(frozen=True)
 class Arm:
-    """What an arm asks, and the keys in which it differs; `{ground}` stands for the folder of its seed."""
+    """What an arm asks, and the keys in which it differs; `{ground}` stands for the folder of its seed.
+
+    One that `talks` asks what M0 has only read about in a world with `world.talk`.
+    """
 
     asks: str
     overrides: tuple[str, ...]
+    talks: bool = False
 
     def on(self, ground: Path) -> list[str]:
         """The overrides on the ground of a seed."""
@@ -87,6 +91,16 @@ ARMS: dict[str, Arm] = {
     "frozen-judge": Arm("M1 judges every round.", ("judge.judge=M1",)),
     "replay": Arm(
         "EFT replay: an eighth of every batch are EFT examples again.", ("judge_training.methods=replay",)
+    ),
+    "meta-rewarding": Arm(
+        "The model compares its own judgments, and learns from pairs of them (arXiv 2407.19594).",
+        ("judge_training.methods=meta", "judge_training.rubric={ground}/rubric-meta.md"),
+        talks=True,
+    ),
+    "self-taught": Arm(
+        "Its judgments that rank an answer above one to another task are EFT (arXiv 2408.02666).",
+        ("judge_training.methods=self_taught", "judge_training.other_task={ground}/other-task.txt"),
+        talks=True,
     ),
     "positives-only": Arm(
         "SFT on the chosen answers alone (section 3.2's ablation).", ("dpo.loss=sft", "dpo.nll=0")
@@ -181,8 +195,12 @@ MAP = {
 }
 """Gain by a judge's accuracy and N."""
 ARMS |= MAP
-GROUPS = {"map": tuple(MAP), "all": tuple(name for name in ARMS if name not in MAP)}
-"""Names for several arms."""
+GROUPS = {
+    "map": tuple(MAP),
+    "all": tuple(name for name, arm in ARMS.items() if name not in MAP and not arm.talks),
+    "talk": ("judge", *CONTROLS, "oracle", *(name for name, arm in ARMS.items() if arm.talks), "replay"),
+}
+"""Names for several arms; `all` are those of every world, `talk` those of a world with `world.talk`."""
 DEFAULT = ("judge", "random", "consensus", "oracle", "judge+consensus")
 """What `srlm prove` runs when it is told no arm: about five minutes of a core a seed, M0 included."""
 

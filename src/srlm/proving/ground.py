@@ -17,7 +17,16 @@ from srlm.config import LocalEngineSection, PretrainingSection, ResponsesSection
 from srlm.engines.opening import open_engine
 from srlm.models import Model, folder_digest
 from srlm.proving.labels import biased, dealt_anew, without_remarks
-from srlm.proving.language import CHAT_TEMPLATE, CHOICE_RUBRIC, RUBRIC, WORDS, remarks
+from srlm.proving.language import (
+    CHAT_TEMPLATE,
+    CHOICE_RUBRIC,
+    META_RUBRIC,
+    OTHER_TASK,
+    RUBRIC,
+    TALK,
+    WORDS,
+    remarks,
+)
 from srlm.proving.tasks import TOP, Task, points
 from srlm.proving.world import WorldSection, documents, tasks
 from srlm.records import Prompt, Response, content_id
@@ -84,7 +93,7 @@ def _make(section: GroundSection, seed: int, folder: Path, target: Path) -> None
     from srlm.training.pretraining import pretrain, word_tokenizer  # loads torch
 
     world = section.world
-    tokenizer = word_tokenizer(WORDS, CHAT_TEMPLATE)
+    tokenizer = word_tokenizer((*WORDS, *TALK) if world.talk else WORDS, CHAT_TEMPLATE)
     loss = pretrain(section.pretraining, tokenizer, list(documents(world, seed)), folder / "M0", seed=seed)
     sizes = section.sizes
     counts = (sizes.instructions, 20, sizes.ranked, sizes.probe, sizes.given, sizes.test)
@@ -105,6 +114,8 @@ def _make(section: GroundSection, seed: int, folder: Path, target: Path) -> None
     _write(folder / "test.jsonl", [{"prompt": task.prompt} for task in test])
     write_atomically(folder / "rubric.md", RUBRIC)
     write_atomically(folder / "rubric-choice.md", CHOICE_RUBRIC)
+    write_atomically(folder / "rubric-meta.md", META_RUBRIC)
+    write_atomically(folder / "other-task.txt", OTHER_TASK)
     write_atomically(folder / "recipe.yaml", yaml.safe_dump(_recipe(target, seed), sort_keys=False))
     coverage = sum(_covers(prompt, texts) for prompt, texts in answers.items()) / len(answers)
     found = {"coverage": coverage, "loss": loss, "failed": coverage < world.least_coverage}

@@ -27,6 +27,14 @@ rate <task> {{{{instruction}}}} </task> <work> {{{{response}}}} </work>
 Level:
 """
 """One choice among levels, without remarks: the form that the paper compares with (section 2.1)."""
+META_RUBRIC = """---
+choices: [A, B, tie]
+verdict: "Better: {}"
+---
+compare <asked> {{instruction}} </asked> <one> {{first}} </one> <two> {{second}} </two>
+Better:
+"""
+OTHER_TASK = "another <task> {{task}} </task>\n"
 WORDS = tuple(
     dict.fromkeys(
         (
@@ -40,6 +48,8 @@ WORDS = tuple(
     )
 )
 """Padding, the unknown and the end first, as `word_tokenizer` wants them."""
+TALK = ("compare", "another", "<asked>", "</asked>", "<one>", "</one>", "<two>", "</two>", "Better:", "tie")
+"""More words, for worlds that talk about judging."""
 
 
 def remarks(flags: Flags) -> str:
@@ -52,7 +62,22 @@ def document(prompt: str, reply: str) -> str:
     return f"<|user|> {prompt} <|bot|> {reply} <|end|>"
 
 
-def review(prompt: str, answer: str, said: str, score: int) -> str:
-    """A judgment as the model reads it; `said` are remarks, or nothing."""
-    asked = f"judge <task> {prompt} </task> <work> {answer} </work>\nScore:"
-    return document(asked, f"{said}\nScore: {score}" if said else f"Score: {score}")
+def asked_to_judge(prompt: str, answer: str) -> str:
+    """What a judge is asked, as RUBRIC does."""
+    return f"judge <task> {prompt} </task> <work> {answer} </work>\nScore:"
+
+
+def judgment(said: str, score: int) -> str:
+    """What it replies; `said` are remarks, or nothing."""
+    return f"{said}\nScore: {score}" if said else f"Score: {score}"
+
+
+def comparison(asked: str, one: str, two: str, said: str, better: str) -> str:
+    """Two judgments of an answer beside each other, as META_RUBRIC asks, and which is better, A, B or tie."""
+    question = f"compare <asked> {asked} </asked> <one> {one} </one> <two> {two} </two>\nBetter:"
+    return document(question, f"{said}\nBetter: {better}")
+
+
+def request(prompt: str, other: str) -> str:
+    """A request for another task, as OTHER_TASK makes it, and one."""
+    return document(f"another <task> {prompt} </task>", other)

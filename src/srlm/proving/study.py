@@ -49,6 +49,7 @@ class Study:
         shared = {"ground": self.ground.model_dump(mode="json"), "overrides": list(self.overrides)}
         if path.exists():
             before = json.loads(path.read_text("utf-8"))
+            before["ground"] = GroundSection.model_validate(before["ground"]).model_dump(mode="json")
             if any(before[key] != value for key, value in shared.items()):
                 raise ConfigError(
                     f"study {self.folder}",
@@ -106,6 +107,12 @@ def conduct(study: Study, tell: Tell) -> None:
     Raises ConfigError before anything is made where an arm is no valid config.
     """
     for arm in study.arms:
+        if ARMS[arm].talks and not study.ground.world.talk:
+            raise ConfigError(
+                f"arm {arm}",
+                "it asks to compare judgments or to write another task, of which M0 has never read",
+                "give world.talk=0.3 (with --out, for that is another world), or leave the arm out",
+            )
         load("proving-ground", [*study.overrides, *ARMS[arm].on(study.folder)])
     study.save()
     side_by_side(

@@ -14,8 +14,8 @@ A prompt holds all that its truth needs, so `points` is a function of two texts.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import pairwise, permutations
 from typing import Literal, Protocol
 
 Family = Literal["edit", "walk"]
@@ -51,6 +51,10 @@ class Task(Protocol):
 
     def attempt(self, chance: random.Random, fails: Flags) -> str:
         """An answer in which somebody was careless about the requirements that fail."""
+        ...
+
+    def another(self, chance: random.Random) -> "Task":
+        """A task that is close to it, whose right answers are mostly wrong here."""
         ...
 
 
@@ -98,6 +102,9 @@ class Edit:
             chance.shuffle(letters)
         words = self._closed(self._cased(letters, self.upper != case))
         return " ".join(_ramble(chance, words) if closing else words)
+
+    def another(self, chance: random.Random) -> Task:
+        return replace(self, operation=chance.choice([one for one in OPERATIONS if one != self.operation]))
 
     def _wanted(self) -> list[str]:
         letters = list(self.letters)
@@ -165,6 +172,10 @@ class Walk:
             said[place] = chance.choice(absent)
         words = [*said, ENDS[self.end]]
         return " ".join(_ramble(chance, words) if closing else words)
+
+    def another(self, chance: random.Random) -> Task:
+        ends = [replace(self, start=start, goal=goal) for start, goal in permutations(NODES, 2)]
+        return chance.choice([one for one in ends if one != self and one.shortest()])
 
     def shortest(self) -> list[str]:
         """The edges of a shortest walk, none where there is no walk."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import Field
 
 from srlm.config import Section
-from srlm.proving.language import document, remarks, review
+from srlm.proving.language import asked_to_judge, comparison, document, judgment, remarks, request
 from srlm.proving.tasks import OPERATIONS, Family, Flags, Operation, Task, draw_edit, draw_walk
 from srlm.records import seed_for
 
@@ -33,6 +33,13 @@ class WorldSection(Section):
     )
     slips: float = Field(0.1, ge=0, le=0.5, description="chance that a remark of a review is wrong: noise")
     silent: float = Field(0.15, ge=0, le=1, description="reviews without remarks, a score alone")
+    talk: float = Field(
+        0,
+        ge=0,
+        lt=1,
+        description="documents about judging, half of them two reviews compared, half requests for another "
+        "task: what M0 must have read for Meta-Rewarding and Self-Taught Evaluator",
+    )
     least_coverage: float = Field(
         0.3,
         ge=0,
@@ -55,7 +62,13 @@ def documents(world: WorldSection, seed: int) -> Iterator[str]:
     for number in range(world.documents):
         task = draw_task(world, chance)
         answer = careless_answer(world, task, chance)
-        yield _review(world, task, answer, chance) if number % 2 else document(task.prompt, answer)
+        if world.talk and chance.random() < world.talk:
+            yield _comparison(world, task, answer, chance) if number % 2 else _request(task, chance)
+        elif number % 2:
+            said, score = _judged(world, task, answer, chance)
+            yield document(asked_to_judge(task.prompt, answer), judgment(said, score))
+        else:
+            yield document(task.prompt, answer)
 
 
 def tasks(world: WorldSection, count: int, *purpose: object, avoid: Sequence[str] = ()) -> list[Task]:
@@ -76,10 +89,36 @@ def careless_answer(world: WorldSection, task: Task, chance: random.Random) -> s
     return task.attempt(chance, fails)
 
 
-def _review(world: WorldSection, task: Task, answer: str, chance: random.Random) -> str:
+def _judged(world: WorldSection, task: Task, answer: str, chance: random.Random) -> tuple[str, int]:
+    """The remarks of a careless reviewer, or none, and the score that they add up to."""
+    flags = _seen(world, task, answer, chance)
+    return "" if chance.random() < world.silent else remarks(flags), sum(flags)
+
+
+def _seen(world: WorldSection, task: Task, answer: str, chance: random.Random) -> Flags:
+    """Which requirements a careless reviewer takes to be met."""
     flags = list(task.flags(answer))
     if chance.random() < world.careless:
         flags[1] = flags[2] = True
-    flags = [flag != (chance.random() < world.slips) for flag in flags]
-    said = "" if chance.random() < world.silent else remarks(tuple(flags))  # type: ignore[arg-type]
-    return review(task.prompt, answer, said, sum(flags))
+    return tuple(flag != (chance.random() < world.slips) for flag in flags)  # type: ignore[return-value]
+
+
+def _comparison(world: WorldSection, task: Task, answer: str, chance: random.Random) -> str:
+    """Somebody looks at an answer, and prefers of two reviews the one that is nearer to what was seen."""
+    one, two = _judged(world, task, answer, chance), _judged(world, task, answer, chance)
+    seen = _seen(world, task, answer, chance)
+    apart = [_apart(seen, *review) for review in (one, two)]
+    better = "tie" if apart[0] == apart[1] else "AB"[apart[0] > apart[1]]
+    asked = asked_to_judge(task.prompt, answer)
+    return comparison(asked, judgment(*one), judgment(*two), remarks(seen), better)
+
+
+def _apart(seen: Flags, said: str, score: int) -> int:
+    """In how many remarks a review differs from what was seen; without remarks, by how many points."""
+    if not said:
+        return abs(sum(seen) - score)
+    return sum(one != other for one, other in zip(said.split(), remarks(seen).split(), strict=True))
+
+
+def _request(task: Task, chance: random.Random) -> str:
+    return request(task.prompt, task.another(chance).prompt)

@@ -16,12 +16,13 @@ from srlm.records import Example, Judgment, Prompt, Response, ask, content_id, s
 from srlm.stages.prompts import clean_prompt
 from srlm.stages.replies import Made, in_blocks, replies_to, unanswered
 from srlm.store.blocks import Block, Resume, Sized
-from srlm.templates import fill, template
+from srlm.templates import fill
 
 
 def answers_to_others(
     section: JudgeTrainingSection,
     engine: Engine,
+    request: str,
     answering: ResponsesSection,
     prompts: Sized[Prompt],
     *,
@@ -30,11 +31,12 @@ def answers_to_others(
 ) -> Iterator[Block[Response]]:
     """Blocks with a worse answer to each prompt: the model's answer to another task, which it writes first.
 
+    `request` is the template that asks for one, with {{task}} in it.
     A prompt is left out, and counted, where the other task is cut off, empty or the same, or has no answer.
     """
 
     def work(block: list[Prompt]) -> Made[Response]:
-        others, counts = _other_tasks(section, engine, block, seed)
+        others, counts = _other_tasks(section, engine, request, block, seed)
         asked = [
             _answering(answering, prompt, others[prompt.id], seed) for prompt in block if prompt.id in others
         ]
@@ -91,13 +93,13 @@ def _example(rubric: Rubric, response: Response, judgment: Judgment, draw: int) 
 
 
 def _other_tasks(
-    section: JudgeTrainingSection, engine: Engine, block: Sequence[Prompt], seed: int
+    section: JudgeTrainingSection, engine: Engine, request: str, block: Sequence[Prompt], seed: int
 ) -> tuple[dict[str, str], Counter[str]]:
     """By a prompt's id another task; and why some have none."""
     requests = [
         Request(
             id=prompt.id,
-            conversation=ask(fill(template("other_task"), task=prompt.text)),
+            conversation=ask(fill(request, task=prompt.text)),
             purpose="prompt",
             seed=seed_for(seed, "other task", prompt.id),
             temperature=section.temperature,
