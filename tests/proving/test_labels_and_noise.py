@@ -73,5 +73,6 @@ def test_noise_stays_with_an_answer_and_grows_less_accurate(tmp_path):
 
 def test_a_group_names_its_arms():
     assert list(find(("map",))) == list(MAP)
-    assert set(GROUPS["all"]) | set(MAP) == set(ARMS)
+    assert set(GROUPS["all"]) | set(MAP) | set(GROUPS["talk"]) == set(ARMS)
+    assert not any(ARMS[arm].talks for arm in GROUPS["all"])
     assert list(find(("oracle", "map", "oracle")))[:2] == ["oracle", next(iter(MAP))]

@@ -17,12 +17,14 @@ def rounds(first: float, then: float, judge: float = 0.7) -> list[dict[str, obje
 
 @pytest.fixture
 def study(tmp_path) -> Study:
-    found = study_of(tmp_path / "study", ("judge", "one-point-off-n2", "one-point-off-n8"), 3, ())
+    arms = ("judge", "one-point-off-n2", "one-point-off-n8", "one-point-off-n8-margin2")
+    found = study_of(tmp_path / "study", arms, 3, ())
     found.save()
     for seed in range(3):
         noise = 0.01 * seed
         found.keep(seed, "judge", {"rounds": rounds(4.0, 4.05 + noise)})
         found.keep(seed, "one-point-off-n2", {"rounds": rounds(4.0, 4.1 + noise), "ranker": 0.85})
+        found.keep(seed, "one-point-off-n8-margin2", {"rounds": rounds(4.0, 4.2 + noise), "ranker": 0.85})
     found.keep(0, "one-point-off-n8", {"failure": "crashed"})
     found.keep(1, "one-point-off-n8", {"rounds": rounds(4.0, 4.3), "ranker": 0.87})
     return found
@@ -40,8 +42,9 @@ def test_a_place_is_the_gain_of_one_round_by_accuracy_and_n(study):
 
 def test_the_map_is_in_the_page_and_its_arms_are_not_beside_the_controls(study):
     table = map_table(phase_map(study))
-    assert table.columns == ("Judge", "accuracy", "N = 2", "N = 8")
+    assert table.columns == ("Judge", "accuracy", "N = 2", "N = 8", "N = 8, margin 2")
     assert dict(table.rows)["one point off"][1].text == "+0.11*"
+    assert dict(table.rows)["one point off"][3].text == "+0.21*"
     assert dict(table.rows)["own judge"][1].text == "–"
     page = page_of(study)
     assert "Phase map" in [one.title for one in page.tables]

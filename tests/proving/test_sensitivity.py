@@ -20,7 +20,7 @@ SMALL = (
     "world.families=[edit]", "world.operations=[copy]", "world.letters=3", "world.careless=0",
     "world.slips=0", "world.documents=24000", "pretraining.layers=2", "pretraining.width=64",
     "sizes.ranked=60", "sizes.probe=30", "sizes.test=120", "sizes.given=200",
-    "iterations=2", "prompts.count=200", "sft.epochs=2", "dpo.learning_rate=2e-4",
+    "iterations=2", "prompts.count=200", "sft.epochs=2", "dpo.learning_rate=2e-4", "gates.preset=off",
 )  # fmt: skip
 
 

@@ -181,19 +181,29 @@ ARMS: dict[str, Arm] = {
         ("dpo.length_margin=0.05",),
     ),
 }
-NS = (2, 4, 8)
-MAP = {
-    f"{dial.replace('_', '-')}-off-n{samples}": Arm(
-        f"Phase map: a judge that is off by {dial.replace('_', ' ')}, N = {samples}, one round.",
+PLACES = ((2, 0), (4, 0), (8, 0), (8, 2), (8, 4))
+"""N and the margin in points that a pair's scores must exceed: the columns of the map."""
+
+
+def _off(dial: str, samples: int, margin: int) -> Arm:
+    off = dial.replace("_", " ")
+    return Arm(
+        f"Phase map: a judge that is off by {off}, N = {samples}, margin {margin}, one round.",
         (
-            *("iterations=2", f"responses.samples={samples}"),
+            *("iterations=2", f"responses.samples={samples}", f"pairs.min_margin={margin}"),
             *("pairs.rank_by=checker", f"pairs.checker=srlm.proving.noise:{dial}"),
         ),
     )
+
+
+MAP = {
+    f"{dial.replace('_', '-')}-off-n{samples}" + f"-margin{margin}" * bool(margin): _off(
+        dial, samples, margin
+    )
     for dial in DIAL
-    for samples in NS
+    for samples, margin in PLACES
 }
-"""Gain by a judge's accuracy and N."""
+"""Gain by a judge's accuracy, N and margin."""
 ARMS |= MAP
 GROUPS = {
     "map": tuple(MAP),

@@ -1,7 +1,7 @@
-"""The phase map: what one round adds to the truth, by how accurate its judge is and by N."""
+"""The phase map: what one round adds to the truth, by how accurate its judge is, by N and by margin."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from srlm.evaluation.differences import Difference, corrected, difference
@@ -17,12 +17,18 @@ FIGURE = "sampled"
 
 @dataclass(frozen=True)
 class Place:
-    """One place of the map: an arm, how accurate what ranked there is on the probe, N, and the gain."""
+    """A place of the map: an arm, how accurate what ranked there is on the probe, N, margin, the gain."""
 
     arm: str
     accuracy: float
     samples: int
+    margin: float
     gain: Difference
+
+    @property
+    def column(self) -> str:
+        """N, and the margin where there is one."""
+        return f"N = {self.samples}" + (f", margin {self.margin:g}" if self.margin else "")
 
 
 def phase_map(study: Study) -> list[Place]:
@@ -34,25 +40,36 @@ def phase_map(study: Study) -> list[Place]:
         if done:
             gains = [one["rounds"][1][FIGURE] - one["rounds"][0][FIGURE] for one in done]
             accuracy = fmean(one.get("ranker", one["rounds"][0]["judge"]) for one in done)
-            found.append(Place(arm, accuracy, samples_of(arm), difference(arm, "M1", FIGURE, gains)))
+            where = (accuracy, samples_of(arm), margin_of(arm))
+            found.append(Place(arm, *where, difference(arm, "M1", FIGURE, gains)))
     gains = corrected([place.gain for place in found])
-    whole = [Place(one.arm, one.accuracy, one.samples, gain) for one, gain in zip(found, gains, strict=True)]
-    return sorted(whole, key=lambda one: (-round(one.accuracy, 2), one.samples))
+    whole = [replace(one, gain=gain) for one, gain in zip(found, gains, strict=True)]
+    return sorted(whole, key=lambda one: (-round(one.accuracy, 2), one.samples, one.margin))
 
 
 def samples_of(arm: str) -> int:
     """N of an arm; 8 where it names none."""
-    keys = [key for key in ARMS[arm].overrides if key.startswith("responses.samples=")]
-    return int(keys[0].partition("=")[2]) if keys else 8
+    return int(_value(arm, "responses.samples") or 8)
+
+
+def margin_of(arm: str) -> float:
+    """The margin that an arm wants of a pair's scores, in points; 0 where it names none."""
+    return float(_value(arm, "pairs.min_margin") or 0)
+
+
+def _value(arm: str, key: str) -> str:
+    found = [one for one in ARMS[arm].overrides if one.startswith(f"{key}=")]
+    return found[0].partition("=")[2] if found else ""
 
 
 def map_table(places: Sequence[Place]) -> Table:
-    """The map as a table: a row an accuracy, a column an N."""
-    columns = sorted({place.samples for place in places})
-    rows: dict[str, dict[int, Place]] = {}
+    """The map as a table: a row an accuracy, a column an N and a margin."""
+    across = sorted(places, key=lambda one: (one.samples, one.margin))
+    columns = list(dict.fromkeys(place.column for place in across))
+    rows: dict[str, dict[str, Place]] = {}
     for place in places:
         name = "own judge" if place.arm in OWN else place.arm.rpartition("-n")[0].replace("-", " ")
-        rows.setdefault(name, {})[place.samples] = place
+        rows.setdefault(name, {})[place.column] = place
     note = (
         "Sampled points of M2 above those of M1, mean over seeds with a 95 % t interval; * where p < .01, "
         "corrected by Holm over the map. Accuracy: pairs in the right order on the fixed probe."
@@ -62,25 +79,26 @@ def map_table(places: Sequence[Place]) -> Table:
             name,
             (
                 Cell(f"{_accuracy(row):.2f}"),
-                *(_cell(row.get(n)) for n in columns),
+                *(_cell(row.get(column)) for column in columns),
             ),
         )
         for name, row in rows.items()
     )
-    return Table("Phase map", note, ("Judge", "accuracy", *(f"N = {n}" for n in columns)), made)
+    return Table("Phase map", note, ("Judge", "accuracy", *columns), made)
 
 
 def map_figure(places: Sequence[Place]) -> str:
-    """The map as curves: gain by accuracy, one for each N, without the model's own judge."""
-    there = [place for place in places if place.arm not in OWN]
-    curves = {
-        f"N = {n}": sorted((one.accuracy, one.gain.mean) for one in there if one.samples == n)
-        for n in sorted({one.samples for one in there})
-    }
+    """The map as curves: gain by accuracy, one a column, without the model's own judge."""
+    across = sorted(places, key=lambda one: (one.samples, one.margin))
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for place in across:
+        if place.arm not in OWN:
+            curves.setdefault(place.column, []).append((place.accuracy, place.gain.mean))
+    curves = {column: sorted(points) for column, points in curves.items()}
     return lines(curves, "Phase map: what a round adds", "accuracy of the judge", "sampled points")
 
 
-def _accuracy(row: Mapping[int, Place]) -> float:
+def _accuracy(row: Mapping[str, Place]) -> float:
     return fmean(place.accuracy for place in row.values())
 
 

@@ -6,16 +6,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from srlm.proving.tasks import TOP, points
+from srlm.proving.tasks import TOP, is_task, points
 from srlm.records import Pair
 from srlm.store.jsonl import read_records
 
 
 def measured(folder: Path) -> list[dict[str, Any]]:
-    """The figures of M1, M2 ... in their order, each {name: number or None}; see `of_model`, `of_pairs`."""
+    """The figures of M1, M2 ... in their order, each {name: value}; see `of_model` and those after it."""
     made = [path.parent.name for path in folder.glob("M*/model")]
     names = sorted((name for name in made if name[1:].isdigit()), key=lambda name: int(name[1:]))
-    return [of_model(folder, name) | of_pairs(folder, name) for name in names]
+    return [of_model(folder, name) | of_pairs(folder, name) | of_monitors(folder, name) for name in names]
 
 
 def of_model(folder: Path, name: str) -> dict[str, Any]:
@@ -48,17 +48,20 @@ def of_pairs(folder: Path, name: str) -> dict[str, Any]:
 
     `pairs`, a number; `ties`: share of prompts whose best and worst score are equal; `chosen`, `rejected`:
     mean points; `chosen_right`: share of chosen answers with all points; `pair_right`: share of pairs in
-    which chosen is truly better, equal ones half; `longer`: words by which chosen is longer.
+    which chosen is truly better, equal ones half; `longer`: words by which chosen is longer; `no_task`: share
+    of pairs on a prompt that is no task, as a model may write one, which stand in no other figure of truth.
     """
     path = folder / name / "pairs.jsonl"
     if not path.exists():
         return {}
-    pairs = read_records(path, Pair)
-    truth = [(points(pair.prompt, pair.chosen), points(pair.prompt, pair.rejected)) for pair in pairs]
+    pairs = list(read_records(path, Pair))
+    known = [pair for pair in pairs if is_task(pair.prompt)]
+    truth = [(points(pair.prompt, pair.chosen), points(pair.prompt, pair.rejected)) for pair in known]
     counts = _read(folder / name / "pairs.step.json")["counts"]
     prompts = sum(counts.values())
     return {
-        "pairs": len(truth),
+        "pairs": len(pairs),
+        "no_task": 1 - len(known) / len(pairs) if pairs else None,
         "ties": counts.get("no pair: tie", 0) / prompts if prompts else None,
         "chosen": _mean([chosen for chosen, _ in truth]),
         "rejected": _mean([rejected for _, rejected in truth]),
@@ -66,6 +69,14 @@ def of_pairs(folder: Path, name: str) -> dict[str, Any]:
         "pair_right": _mean([(chosen > rejected) + 0.5 * (chosen == rejected) for chosen, rejected in truth]),
         "longer": _mean([len(pair.chosen.split()) - len(pair.rejected.split()) for pair in pairs]),
     }
+
+
+def of_monitors(folder: Path, name: str) -> dict[str, Any]:
+    """`alarms`: the names of the signals that alarm at a model; empty where nothing is watched."""
+    path = folder / name / "monitors.json"
+    if not path.exists():
+        return {}
+    return {"alarms": [one["name"] for one in _read(path)["signals"] if one["alarm"]]}
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from srlm.evaluation.differences import SURE, Difference
+from srlm.proving.alarms import alarms_table
 from srlm.proving.arms import ARMS, CONTROLS, MAP
 from srlm.proving.comparing import Outcomes, Rounds, beside_controls, since_m1
 from srlm.proving.mapping import Place, map_figure, map_table, phase_map
@@ -34,10 +35,21 @@ PAIRS = {
     "rejected": "rejected, points",
     "chosen_right": "chosen, right",
     "pair_right": "order right",
+    "no_task": "no task",
     "longer": "chosen longer by",
 }
 CURVES = ("greedy", "sampled", "judge", "tokens")
-SHARES = {"greedy_right", "sampled_right", "pass_8", "judge", "ended", "ties", "chosen_right", "pair_right"}
+SHARES = {
+    "greedy_right",
+    "sampled_right",
+    "pass_8",
+    "judge",
+    "ended",
+    "ties",
+    "chosen_right",
+    "pair_right",
+    "no_task",
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,7 @@ def page_of(study: Study) -> Page:
     outcomes = {arm: found for arm, found in everything.items() if arm not in MAP}
     differences = beside_controls(outcomes, CONTROLS, "sampled")
     judges = since_m1(outcomes, "judge")
-    gains = since_m1(outcomes, "sampled")
+    gains, alarms = since_m1(outcomes, "sampled"), alarms_table(outcomes)
     return Page(
         title=f"A proving ground: {len(everything)} arms, {len(study.seeds)} seeds",
         verdicts=[*verdicts(outcomes, differences), *_judging(judges)],
@@ -80,6 +92,7 @@ def page_of(study: Study) -> Page:
             *([map_table(places)] if places else []),
             _figures("Truth, round by round", TRUTH, everything),
             _figures("Pairs", PAIRS, everything, skip=1),
+            *([alarms] if alarms else []),
         ],
         figures=[*([map_figure(places)] if places else []), *_curves(outcomes)],
     )

@@ -198,6 +198,15 @@ def points(prompt: str, response: str) -> float:
     return float(sum(parse(prompt).flags(response)))
 
 
+def is_task(prompt: str) -> bool:
+    """Whether a text is a task, as `parse` wants it."""
+    try:
+        parse(prompt)
+    except ValueError:
+        return False
+    return True
+
+
 def parse(prompt: str) -> Task:
     """The task of a prompt; raises ValueError for a text that is none."""
     words = prompt.split()

@@ -1,0 +1,45 @@
+"""The truth about the pairs of an arm."""
+
+import json
+
+import pytest
+
+from srlm.proving.measuring import of_pairs
+from srlm.records import Pair, Prompt, Response, content_id
+
+WALK = "walk A D dot AB CF BD AE BC"
+NO_WAY = "walk A D dot AB CF"
+
+
+def pair(prompt: str, chosen: str, rejected: str) -> Pair:
+    asked = Prompt.of(prompt, (), 0)
+    sides = [Response.given(content_id(prompt, text), asked, text) for text in (chosen, rejected)]
+    return Pair.of(*sides, (4.0, 2.0))
+
+
+def keep(folder, pairs) -> None:
+    (folder / "M2").mkdir()
+    (folder / "M2/pairs.jsonl").write_text("".join(item.model_dump_json() + "\n" for item in pairs))
+    counts = {"pairs": len(pairs), "no pair: tie": 1}
+    (folder / "M2/pairs.step.json").write_text(json.dumps({"counts": counts}))
+
+
+def test_pairs_have_points_an_order_and_ties(tmp_path):
+    keep(tmp_path, [pair(WALK, "AB BD .", "AB ."), pair(WALK, "AB .", "AB BD .")])
+    found = of_pairs(tmp_path, "M2")
+    assert (found["chosen"], found["rejected"], found["chosen_right"]) == (4.5, 4.5, 0.5)
+    assert (found["pair_right"], found["longer"], found["no_task"]) == (0.5, 0, 0)
+    assert found["ties"] == pytest.approx(1 / 3)
+    assert of_pairs(tmp_path, "M1") == {}
+
+
+def test_a_prompt_that_the_model_wrote_and_that_is_no_task_is_counted_and_has_no_truth(tmp_path):
+    keep(tmp_path, [pair(WALK, "AB BD .", "AB ."), pair(NO_WAY, "AB .", ".")])
+    found = of_pairs(tmp_path, "M2")
+    assert (found["pairs"], found["no_task"], found["chosen"], found["pair_right"]) == (2, 0.5, 5, 1)
+
+
+def test_pairs_without_any_task_have_no_truth(tmp_path):
+    keep(tmp_path, [pair(NO_WAY, "AB .", ".")])
+    found = of_pairs(tmp_path, "M2")
+    assert (found["no_task"], found["chosen"], found["pair_right"]) == (1, None, None)
