@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from srlm.proving.measuring import of_pairs
+from srlm.proving.language import asked_to_judge, judged_in
+from srlm.proving.measuring import of_judge_pairs, of_pairs
 from srlm.records import Pair, Prompt, Response, content_id
 
 WALK = "walk A D dot AB CF BD AE BC"
@@ -17,9 +18,9 @@ def pair(prompt: str, chosen: str, rejected: str) -> Pair:
     return Pair.of(*sides, (4.0, 2.0))
 
 
-def keep(folder, pairs) -> None:
+def keep(folder, pairs, name="pairs") -> None:
     (folder / "M2").mkdir()
-    (folder / "M2/pairs.jsonl").write_text("".join(item.model_dump_json() + "\n" for item in pairs))
+    (folder / f"M2/{name}.jsonl").write_text("".join(item.model_dump_json() + "\n" for item in pairs))
     counts = {"pairs": len(pairs), "no pair: tie": 1}
     (folder / "M2/pairs.step.json").write_text(json.dumps({"counts": counts}))
 
@@ -43,3 +44,18 @@ def test_pairs_without_any_task_have_no_truth(tmp_path):
     keep(tmp_path, [pair(NO_WAY, "AB .", ".")])
     found = of_pairs(tmp_path, "M2")
     assert (found["no_task"], found["chosen"], found["pair_right"]) == (1, None, None)
+
+
+def test_a_judge_pair_is_right_where_chosen_is_nearer_the_truth(tmp_path):
+    asked = asked_to_judge(WALK, "AB .")  # 4 points
+    said = [("yes \n Score: 3", "yes \n Score: 0"), ("Score: 5", "Score: 4"), ("Score: 5", "Score: 3")]
+    keep(tmp_path, [pair(asked, *texts) for texts in said], "judge_pairs")
+    found = of_judge_pairs(tmp_path, "M2")
+    assert found == {"judge_pairs": 3, "judge_pair_right": 0.5}
+    assert of_judge_pairs(tmp_path, "M3") == {}
+
+
+def test_a_text_that_asks_no_judge_is_named():
+    assert judged_in(asked_to_judge(WALK, "AB .")) == (WALK, "AB .")
+    with pytest.raises(ValueError, match="no question to a judge"):
+        judged_in(WALK)

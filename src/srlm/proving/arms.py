@@ -208,7 +208,7 @@ ARMS |= MAP
 GROUPS = {
     "map": tuple(MAP),
     "all": tuple(name for name, arm in ARMS.items() if name not in MAP and not arm.talks),
-    "talk": ("judge", *CONTROLS, "oracle", *(name for name, arm in ARMS.items() if arm.talks), "replay"),
+    "talk": ("judge", "random", *(name for name, arm in ARMS.items() if arm.talks), "replay"),
 }
 """Names for several arms; `all` are those of every world, `talk` those of a world with `world.talk`."""
 DEFAULT = ("judge", "random", "consensus", "oracle", "judge+consensus")

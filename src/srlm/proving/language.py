@@ -4,6 +4,8 @@ A word is a token, so a prompt has seven to eleven of them and a verdict about t
 is a model like any other: a folder that transformers loads.
 """
 
+import re
+
 from srlm.proving.tasks import BRACKETS, EDGES, ENDS, LETTERS, NODES, OPERATIONS, RAMBLE, TOP, Flags
 
 CHAT_TEMPLATE = (
@@ -50,6 +52,7 @@ WORDS = tuple(
 """Padding, the unknown and the end first, as `word_tokenizer` wants them."""
 TALK = ("compare", "another", "<asked>", "</asked>", "<one>", "</one>", "<two>", "</two>", "Better:", "tie")
 """More words, for worlds that talk about judging."""
+_ASKED = re.compile(r"judge <task> (.*) </task> <work> (.*) </work>\nScore:", re.S)
 
 
 def remarks(flags: Flags) -> str:
@@ -65,6 +68,14 @@ def document(prompt: str, reply: str) -> str:
 def asked_to_judge(prompt: str, answer: str) -> str:
     """What a judge is asked, as RUBRIC does."""
     return f"judge <task> {prompt} </task> <work> {answer} </work>\nScore:"
+
+
+def judged_in(asked: str) -> tuple[str, str]:
+    """The task and the answer that a judge was asked about; raises ValueError for another text."""
+    found = _ASKED.fullmatch(asked)
+    if not found:
+        raise ValueError(f"{asked!r} is no question to a judge of the proving ground")
+    return found[1], found[2]
 
 
 def judgment(said: str, score: int) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from srlm.proving.language import judged_in
 from srlm.proving.tasks import TOP, is_task, points
 from srlm.records import Pair
 from srlm.store.jsonl import read_records
@@ -15,7 +16,8 @@ def measured(folder: Path) -> list[dict[str, Any]]:
     """The figures of M1, M2 ... in their order, each {name: value}; see `of_model` and those after it."""
     made = [path.parent.name for path in folder.glob("M*/model")]
     names = sorted((name for name in made if name[1:].isdigit()), key=lambda name: int(name[1:]))
-    return [of_model(folder, name) | of_pairs(folder, name) | of_monitors(folder, name) for name in names]
+    parts = (of_model, of_pairs, of_judge_pairs, of_monitors)
+    return [{key: value for part in parts for key, value in part(folder, name).items()} for name in names]
 
 
 def of_model(folder: Path, name: str) -> dict[str, Any]:
@@ -69,6 +71,27 @@ def of_pairs(folder: Path, name: str) -> dict[str, Any]:
         "pair_right": _mean([(chosen > rejected) + 0.5 * (chosen == rejected) for chosen, rejected in truth]),
         "longer": _mean([len(pair.chosen.split()) - len(pair.rejected.split()) for pair in pairs]),
     }
+
+
+def of_judge_pairs(folder: Path, name: str) -> dict[str, Any]:
+    """The truth about pairs of judgments; empty where none were made.
+
+    `judge_pairs`, a number; `judge_pair_right`: share in which the score of the chosen judgment is nearer to
+    the truth, as near half.
+    """
+    path = folder / name / "judge_pairs.jsonl"
+    if not path.exists():
+        return {}
+    pairs = list(read_records(path, Pair))
+    off = [(_off(pair.prompt, pair.chosen), _off(pair.prompt, pair.rejected)) for pair in pairs]
+    right = [(chosen < rejected) + 0.5 * (chosen == rejected) for chosen, rejected in off]
+    return {"judge_pairs": len(pairs), "judge_pair_right": _mean(right)}
+
+
+def _off(asked: str, judgment: str) -> float:
+    """By how many points a judgment of an answer misses the truth."""
+    task, answer = judged_in(asked)
+    return abs(float(judgment.rsplit(maxsplit=1)[-1]) - points(task, answer))
 
 
 def of_monitors(folder: Path, name: str) -> dict[str, Any]:

@@ -36,6 +36,8 @@ PAIRS = {
     "chosen_right": "chosen, right",
     "pair_right": "order right",
     "no_task": "no task",
+    "judge_pairs": "judge pairs",
+    "judge_pair_right": "nearer the truth",
     "longer": "chosen longer by",
 }
 CURVES = ("greedy", "sampled", "judge", "tokens")
@@ -49,6 +51,7 @@ SHARES = {
     "chosen_right",
     "pair_right",
     "no_task",
+    "judge_pair_right",
 }
 
 
