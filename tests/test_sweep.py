@@ -13,7 +13,9 @@ from click.testing import CliRunner
 from conftest import tiny_overrides
 from srlm.cli import main
 from srlm.errors import ConfigError
-from srlm.sweep import Sweep, check_at_once, choices, conduct, sweep_of
+from srlm.sweep.conducting import check_at_once, conduct
+from srlm.sweep.folder import Sweep, sweep_of
+from srlm.sweep.settings import choices
 
 
 @pytest.fixture

@@ -38,7 +38,8 @@ def sweep(recipe: str, words: tuple[str, ...], *, seeds: int, out: Path, at_once
     import time
 
     from srlm.report import compare_runs, comparison_text, write_pages
-    from srlm.sweep import conduct, sweep_of
+    from srlm.sweep.conducting import conduct
+    from srlm.sweep.folder import sweep_of
 
     asked = sweep_of(out, recipe, words, seeds)
     began = time.monotonic()
