@@ -17,26 +17,10 @@ JUDGE = {"model": "M1", "justify": False}  # the run's own M1: the best judge of
 
 
 def suites(data: Path, folder: Path) -> list[dict]:
-    alpaca = data / "alpaca_eval"
     return [
         {"suite": "head_to_head", "rubric": "additive", "max_tokens": 128},
-        {
-            "suite": "alpaca_eval",
-            "rubric": "additive",
-            "baseline": str(alpaca / "reference_outputs_gpt4_1106_preview.json.gz"),
-            "difficulty": str(alpaca / "derived_instruction_difficulty.csv"),
-            "regularisation": str(alpaca / "derived_df_gamed_surrogate.csv"),
-            "limit": 40,
-            "max_tokens": 160,
-        },
-        {
-            "suite": "mt_bench",
-            "questions": str(data / "mt_bench/question.jsonl"),
-            "references": str(data / "mt_bench/reference_answer_gpt-4.jsonl"),
-            "rubric": "additive",
-            "limit": 16,
-            "max_tokens": 128,
-        },
+        alpaca_eval(data, limit=40, max_tokens=160),
+        mt_bench(data, limit=16, max_tokens=128),
         {"suite": "ifeval", "data": str(data / "ifeval/input_data.jsonl"), "limit": 48, "max_tokens": 256},
         {
             "suite": "gsm8k",
@@ -60,6 +44,30 @@ def suites(data: Path, folder: Path) -> list[dict]:
             ],
         },
     ]
+
+
+def alpaca_eval(data: Path, **keys: int) -> dict:
+    """AlpacaEval against GPT-4 Turbo, with the length control."""
+    alpaca = data / "alpaca_eval"
+    return {
+        "suite": "alpaca_eval",
+        "rubric": "additive",
+        "baseline": str(alpaca / "reference_outputs_gpt4_1106_preview.json.gz"),
+        "difficulty": str(alpaca / "derived_instruction_difficulty.csv"),
+        "regularisation": str(alpaca / "derived_df_gamed_surrogate.csv"),
+        **keys,
+    }
+
+
+def mt_bench(data: Path, **keys: int) -> dict:
+    """MT-Bench by grades from 0 to 5."""
+    return {
+        "suite": "mt_bench",
+        "questions": str(data / "mt_bench/question.jsonl"),
+        "references": str(data / "mt_bench/reference_answer_gpt-4.jsonl"),
+        "rubric": "additive",
+        **keys,
+    }
 
 
 def questions(source: Path, target: Path) -> Path:

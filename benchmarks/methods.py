@@ -14,7 +14,7 @@ from typing import Any
 
 import sums
 import yaml
-from evaluate_run import questions
+from evaluate_run import alpaca_eval, mt_bench, questions
 
 HERE = Path(__file__).parent
 MODEL = "smollm2-135m-instruct"
@@ -64,7 +64,6 @@ def base(data: Path, folder: Path) -> dict[str, Any]:
 
 def suites(data: Path, folder: Path) -> list[dict[str, Any]]:
     """Every suite that two cores can do in some minutes a model."""
-    alpaca = data / "alpaca_eval"
     tasks = [
         str(questions(data / "commonsense" / name / "test.json.gz", folder / f"{name}.jsonl"))
         for name in ("ARC-Easy", "openbookqa", "piqa")
@@ -76,23 +75,8 @@ def suites(data: Path, folder: Path) -> list[dict[str, Any]]:
         {"suite": "gsm8k", "data": str(data / "gsm8k/test.jsonl.gz"), "limit": 12, "max_tokens": 128},
         {"suite": "ifeval", "data": str(data / "ifeval/input_data.jsonl"), "limit": 16, "max_tokens": 160},
         {"suite": "harness", "limit": 40, "tasks": tasks},
-        {
-            "suite": "alpaca_eval",
-            "rubric": "additive",
-            "baseline": str(alpaca / "reference_outputs_gpt4_1106_preview.json.gz"),
-            "difficulty": str(alpaca / "derived_instruction_difficulty.csv"),
-            "regularisation": str(alpaca / "derived_df_gamed_surrogate.csv"),
-            "limit": 16,
-            "max_tokens": 96,
-        },
-        {
-            "suite": "mt_bench",
-            "questions": str(data / "mt_bench/question.jsonl"),
-            "references": str(data / "mt_bench/reference_answer_gpt-4.jsonl"),
-            "rubric": "additive",
-            "limit": 8,
-            "max_tokens": 96,
-        },
+        alpaca_eval(data, limit=16, max_tokens=96),
+        mt_bench(data, limit=8, max_tokens=96),
     ]
 
 

@@ -15,7 +15,6 @@ def test_alarms_are_counted_by_seed_after_m1():
     assert table.columns == ("Arm", "points", "right, greedy", "kl", "length")
     found = {arm: [cell.text for cell in cells] for arm, cells in table.rows}
     assert found == {"judge": ["-0.40", "-10.0", "1 of 2", "1 of 2"], "oracle": ["+0.20", "+10.0", "–", "–"]}
-    assert [cell.alarm for cell in dict(table.rows)["judge"]] == [False, False, True, True]
 
 
 def test_an_alarm_in_any_round_counts_once():

@@ -44,7 +44,7 @@ def _alarms(rounds: Rounds) -> set[str]:
 
 def _heard(name: str, seeds: list[set[str]]) -> Cell:
     count = sum(name in one for one in seeds)
-    return Cell(f"{count} of {len(seeds)}" if count else "–", alarm=bool(count))
+    return Cell(f"{count} of {len(seeds)}" if count else "–")
 
 
 def _since_m1(seeds: Mapping[int, Rounds], key: str) -> float:

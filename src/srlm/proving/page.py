@@ -170,6 +170,9 @@ def _differences(title: str, found: Sequence[Difference]) -> Table:
 
 
 def _figures(title: str, columns: Mapping[str, str], outcomes: Outcomes, skip: int = 0) -> Table:
+    """Means over seeds, a row a model; without the columns of what no arm has."""
+    every = [one for seeds in outcomes.values() for rounds in seeds.values() for one in rounds]
+    columns = {key: head for key, head in columns.items() if any(key in one for one in every)}
     rows = []
     for arm, seeds in outcomes.items():
         for place in range(skip, max(map(len, seeds.values()))):
