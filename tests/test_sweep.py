@@ -97,6 +97,16 @@ def test_recipes_are_settings_and_more_of_them_may_be_added(tmp_path):
         sweep_of(folder, f"smollm2,{nll}", ["iterations=3"], 1).save()
 
 
+def test_an_edited_recipe_is_another_setting_and_refused(tmp_path):
+    recipe = tmp_path / "nll.yaml"
+    recipe.write_text("extends: smollm2\ndpo: {nll: 1.0}\n")
+    (tmp_path / "sweep").mkdir()
+    sweep_of(tmp_path / "sweep", f"smollm2,{recipe}", [], 1).save()
+    recipe.write_text("extends: smollm2\ndpo: {nll: 0.25}\n")
+    with pytest.raises(ConfigError, match=r"dpo\.nll: 1\.0 then, 0\.25 now"):
+        sweep_of(tmp_path / "sweep", f"smollm2,{recipe}", [], 1).save()
+
+
 def test_recipes_of_one_name_are_refused(tmp_path):
     other = tmp_path / "smollm2.yaml"
     other.write_text("extends: smollm2\ndpo: {nll: 1.0}\n")

@@ -23,3 +23,8 @@ def test_a_template_that_cannot_be_filled_is_refused(text, said, tmp_path):
         path.write_text(text)
     with pytest.raises(ConfigError, match=said):
         load_template(str(path), "task")
+
+
+def test_a_built_in_template_of_other_slots_is_refused():
+    with pytest.raises(ConfigError, match="'count', 'next', 'tasks'"):
+        load_template("new_prompt", "task")

@@ -15,9 +15,9 @@ from srlm.errors import DataError
 from srlm.evaluation.panel import Evaluation
 from srlm.judging.eft import as_responses
 from srlm.judging.rubric import grading_rubric
-from srlm.methods import method_steps
+from srlm.methods import check_named, method_steps
 from srlm.methods.implicit import implicit_rewards
-from srlm.methods.judging import all_lessons, check_texts, lessons_about_judging
+from srlm.methods.judging import all_lessons, lessons_about_judging
 from srlm.methods.opponents import pairs_of_round
 from srlm.methods.turn import Past, Turn
 from srlm.models import Model, resolve
@@ -28,6 +28,7 @@ from srlm.records import Example, Judgment, Prompt, Response
 from srlm.seeds import RankedPrompt, SeedSet, load_seed
 from srlm.stages.given import given_prompts, seed_prompts, take_prompts
 from srlm.stages.judgments import judge
+from srlm.stages.opposing import Side
 from srlm.stages.pairs import trained_again
 from srlm.stages.prompts import write_prompts
 from srlm.stages.responses import respond
@@ -52,7 +53,7 @@ def run_loop(config: Config, run: Run) -> Outcome:
     """Train M1 … M(iterations) from a base model by self-rewarding (section 2.4)."""
     check_launcher(config.launcher, config.sft, config.dpo)
     check_engine(config.engine)
-    check_texts(config.judge_training)
+    check_named(config)
     seed, rubric = load_seed(config.data), grading_rubric(config.judge.rubric)
     base = resolve(config.model)
     others = resolve_others(config)
@@ -81,7 +82,7 @@ def run_loop(config: Config, run: Run) -> Outcome:
             lessons = lessons_about_judging(at, (engine, judging), stages, judging_examples)
         likely = implicit_rewards(at, responses)
         answers = (seed.instructions, heldout)
-        pairs = pairs_of_round(at, prompts, (responses, judgments), likely, answers)
+        pairs = pairs_of_round(at, prompts, Side(responses, judgments), likely, answers)
         made = Round(prompts, responses, judgments, pairs)
         if not len(pairs):
             monitor.look_at_round(f"M{t}", made)

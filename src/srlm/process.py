@@ -40,12 +40,13 @@ def listen(
 ) -> str:
     """Why a command that prints a JSON object a line failed; empty where it ended well or was interrupted.
 
-    `tell` gets every object; what the command says beside goes to the file `noise`; `extra` is added to its
+    `tell` gets every object; what the command says beside is added to the file `noise`; `extra` goes into its
     environment. When the event is set, the command is killed.
     """
     noise.parent.mkdir(parents=True, exist_ok=True)
+    start = noise.stat().st_size if noise.exists() else 0
     with (
-        noise.open("w") as stderr,
+        noise.open("a") as stderr,
         subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -62,7 +63,8 @@ def listen(
         status = child.wait()
     if not status or interrupted.is_set():
         return ""
-    words = [line for line in noise.read_text(errors="replace").splitlines() if line.strip()]
+    said = noise.read_bytes()[start:].decode(errors="replace")
+    words = [line for line in said.splitlines() if line.strip()]
     return f"its process ended with status {status}: {(words or ['it said nothing'])[-1][:300]}"
 
 

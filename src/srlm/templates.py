@@ -18,11 +18,12 @@ def template(name: str) -> str:
 
 def load_template(reference: str, slot: str) -> str:
     """The text of a built-in template or of a file with one slot; raises ConfigError."""
-    if files("srlm").joinpath("templates", f"{reference}.txt").is_file():
-        return template(reference)
     wanted = f"{{{{{slot}}}}}"
     try:
-        text = Path(reference).expanduser().read_text("utf-8").rstrip("\n")
+        built_in = files("srlm").joinpath("templates", f"{reference}.txt").is_file()
+        text = (
+            template(reference) if built_in else Path(reference).expanduser().read_text("utf-8").rstrip("\n")
+        )
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"template {reference}",

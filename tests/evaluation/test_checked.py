@@ -3,7 +3,7 @@
 import pytest
 
 from srlm.config import CheckedSuite
-from srlm.errors import ConfigError
+from srlm.errors import ConfigError, DataError
 from srlm.evaluation.checked import checked_figures, checked_table
 from srlm.judging.checkers import load_checker
 
@@ -32,5 +32,22 @@ def test_a_checker_is_found_by_its_name():
     assert load_checker("srlm.proving.tasks:points")("rev up sq bang a b c", "[ C B A ] !") == 5
     with pytest.raises(ConfigError, match=r"checker srlm.proving.tasks:point(.|\n)*no such function"):
         load_checker("srlm.proving.tasks:point")
+    with pytest.raises(ConfigError, match=r"checker nowhere:at_all(.|\n)*no such function"):
+        load_checker("nowhere:at_all")
     with pytest.raises(ValueError, match="pattern"):
         CheckedSuite(prompts="p.jsonl", checker="srlm.proving.tasks.points")
+
+
+def test_a_checker_that_cannot_say_is_named_with_the_prompt():
+    with pytest.raises(DataError, match=r"tasks:points(.|\n)*'Name a town.'(.|\n)*prompts.given"):
+        load_checker("srlm.proving.tasks:points")("Name a town.", "Ulm")
+
+
+def test_a_checkers_digest_follows_its_file(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "own_checks.py"
+    path.write_text("def one(prompt, response): return 1\ndef two(prompt, response): return 2\n")
+    first, other = load_checker("own_checks:one"), load_checker("own_checks:two")
+    assert first.digest != other.digest
+    path.write_text("def one(prompt, response): return 3\n")
+    assert load_checker("own_checks:one").digest != first.digest

@@ -1,29 +1,32 @@
 """What the monitors said of the arms of a study, beside the truth."""
 
 from srlm.proving.alarms import alarms_table
+from srlm.proving.study import study_of
 
 
-def rounds(*models):
-    return [{"sampled": points, "greedy_right": right} | more for points, right, more in models]
+def outcome(points, right, **alarms):
+    rounds = [{"sampled": 4.0, "greedy_right": 0.8}, {"sampled": points, "greedy_right": right}]
+    return {"rounds": rounds} | ({"alarms": alarms} if alarms else {})
 
 
-def test_alarms_are_counted_by_seed_after_m1():
-    fallen = rounds((4.0, 0.8, {"alarms": ["injection"]}), (3.0, 0.5, {"alarms": ["length", "kl"]}))
-    held = rounds((4.0, 0.8, {"alarms": ["injection"]}), (4.2, 0.9, {"alarms": []}))
-    unwatched = rounds((4.0, 0.8, {}), (4.0, 0.8, {}))
-    table = alarms_table({"judge": {0: fallen, 1: held}, "oracle": {0: held}, "random": {0: unwatched}})
+def table_of(folder, **arms):
+    study = study_of(folder, tuple(arms), 2, ())
+    for arm, outcomes in arms.items():
+        for seed, one in enumerate(outcomes):
+            study.keep(seed, arm, one)
+    return alarms_table(study)
+
+
+def test_alarms_are_counted_by_seed_after_m1(tmp_path):
+    fallen = outcome(3.0, 0.5, M1=["injection"], M2=["length", "kl"], M3=["kl"])
+    held = outcome(4.2, 0.9, M1=["injection"], M2=[])
+    table = table_of(
+        tmp_path, judge=[fallen, held], oracle=[held], random=[outcome(4.0, 0.8)], n2=[{"failure": "dead"}]
+    )
     assert table.columns == ("Arm", "points", "right, greedy", "kl", "length")
     found = {arm: [cell.text for cell in cells] for arm, cells in table.rows}
     assert found == {"judge": ["-0.40", "-10.0", "1 of 2", "1 of 2"], "oracle": ["+0.20", "+10.0", "–", "–"]}
 
 
-def test_an_alarm_in_any_round_counts_once():
-    (cells,) = [cells for _, cells in alarms_table({"judge": {0: rounds(
-        (4.0, 0.8, {"alarms": []}), (4.0, 0.8, {"alarms": ["kl"]}), (4.0, 0.8, {"alarms": ["kl"]}),
-    )}}).rows]  # fmt: skip
-    assert cells[2].text == "1 of 1"
-
-
-def test_without_monitors_there_is_no_table():
-    assert alarms_table({"judge": {0: rounds((4.0, 0.8, {}))}}) is None
-    assert alarms_table({}) is None
+def test_without_monitors_there_is_no_table(tmp_path):
+    assert table_of(tmp_path, judge=[outcome(4.0, 0.8)]) is None

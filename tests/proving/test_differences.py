@@ -7,6 +7,7 @@ import pytest
 
 from srlm.errors import ConfigError
 from srlm.evaluation.differences import Difference, corrected
+from srlm.proving import study as study_module
 from srlm.proving.arms import ARMS, CONTROLS, DEFAULT, find
 from srlm.proving.comparing import beside_controls, since_m1
 from srlm.proving.ground import GroundSection
@@ -96,14 +97,17 @@ def test_failures_are_counted_and_never_dropped(study):
     assert "&lt;b&gt;killed" in write_page(page_of(study), study.folder)[1].read_text("utf-8")
 
 
-def test_a_study_goes_on_only_in_its_own_world(study, tmp_path):
+def test_a_study_goes_on_only_in_its_own_world(study, tmp_path, monkeypatch):
     again = study_of(tmp_path, ("judge",), 2, ())
     again.save()
     assert Study.read(tmp_path).seeds == (0, 1)
-    with pytest.raises(ConfigError, match="begun with other settings"):
+    with pytest.raises(ConfigError, match="begun with another ground"):
         study_of(tmp_path, ("judge",), 2, ("world.slips=0.3",)).save()
-    with pytest.raises(ConfigError, match="begun with other settings"):
+    with pytest.raises(ConfigError, match="begun with another overrides"):
         study_of(tmp_path, ("judge",), 2, ("dpo.beta=0.3",)).save()
+    monkeypatch.setattr(study_module, "__version__", "0.0.1")
+    with pytest.raises(ConfigError, match="begun with another version"):
+        again.save()
 
 
 def test_words_belong_to_the_world_or_to_the_recipe(tmp_path):

@@ -2,17 +2,21 @@
 
 import pytest
 
-from srlm.proving.mapping import map_table, phase_map, samples_of
+from srlm.proving.mapping import map_table, phase_map
 from srlm.proving.page import page_of
 from srlm.proving.study import Study, study_of
 
 
-def rounds(first: float, then: float, judge: float = 0.7) -> list[dict[str, object]]:
+def rounds(first: float, then: float, judge: float | None = 0.7) -> list[dict[str, object]]:
     keys = ("greedy", "greedy_right", "sampled_right", "pass_8", "tokens", "ended")
     return [
         {"model": name, "sampled": sampled, "judge": judge, **dict.fromkeys(keys, 1.0)}
         for name, sampled in (("M1", first), ("M2", then))
     ]
+
+
+def outcome(then: float, samples: int, margin: float = 0.0, **more: float) -> dict[str, object]:
+    return {"rounds": rounds(4.0, then), "samples": samples, "margin": margin, **more}
 
 
 @pytest.fixture
@@ -22,11 +26,11 @@ def study(tmp_path) -> Study:
     found.save()
     for seed in range(3):
         noise = 0.01 * seed
-        found.keep(seed, "judge", {"rounds": rounds(4.0, 4.05 + noise)})
-        found.keep(seed, "one-point-off-n2", {"rounds": rounds(4.0, 4.1 + noise), "ranker": 0.85})
-        found.keep(seed, "one-point-off-n8-margin2", {"rounds": rounds(4.0, 4.2 + noise), "ranker": 0.85})
+        found.keep(seed, "judge", outcome(4.05 + noise, 8))
+        found.keep(seed, "one-point-off-n2", outcome(4.1 + noise, 2, ranker=0.85))
+        found.keep(seed, "one-point-off-n8-margin2", outcome(4.2 + noise, 8, 2.0, ranker=0.85))
     found.keep(0, "one-point-off-n8", {"failure": "crashed"})
-    found.keep(1, "one-point-off-n8", {"rounds": rounds(4.0, 4.3), "ranker": 0.87})
+    found.keep(1, "one-point-off-n8", outcome(4.3, 8, ranker=0.87))
     return found
 
 
@@ -37,7 +41,6 @@ def test_a_place_is_the_gain_of_one_round_by_accuracy_and_n(study):
     assert (by_arm["one-point-off-n2"].accuracy, by_arm["one-point-off-n2"].samples) == (0.85, 2)
     assert by_arm["one-point-off-n8"].gain.p is None  # one seed
     assert (own.accuracy, own.samples) == (pytest.approx(0.7), 8)
-    assert samples_of("n4") == 4
 
 
 def test_the_map_is_in_the_page_and_its_arms_are_not_beside_the_controls(study):
@@ -51,3 +54,16 @@ def test_the_map_is_in_the_page_and_its_arms_are_not_beside_the_controls(study):
     assert not [line for line in page.verdicts if "one-point" in line]
     assert any("crashed" in line for line in page.missing)
     assert "phase map" in page.figures[0].lower()
+
+
+def test_n_and_margin_are_those_that_were_run_and_a_judge_without_a_score_has_no_place(tmp_path):
+    found = study_of(tmp_path / "study", ("judge", "n4", "one-point-off-n2"), 1, ("responses.samples=4",))
+    found.save()
+    found.keep(0, "judge", outcome(4.1, 4, 1.5))
+    found.keep(0, "n4", {"rounds": rounds(4.0, 4.1, None), "samples": 4, "margin": 0.0})
+    found.keep(0, "one-point-off-n2", outcome(4.1, 2, ranker=0.85))
+    by_arm = {one.arm: one for one in phase_map(found)}
+    assert (by_arm["judge"].samples, by_arm["judge"].margin) == (4, 1.5)
+    assert by_arm["n4"].accuracy is None
+    assert map_table([by_arm["n4"]]).rows[0][1][0].text == "–"
+    assert "Phase map" in [one.title for one in page_of(found).tables]

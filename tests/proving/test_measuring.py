@@ -2,10 +2,8 @@
 
 import json
 
-import pytest
-
-from srlm.proving.language import asked_to_judge, judged_in
-from srlm.proving.measuring import of_judge_pairs, of_pairs
+from srlm.proving.language import asked_to_judge
+from srlm.proving.measuring import alarms, of_judge_pairs, of_pairs
 from srlm.records import Pair, Prompt, Response, content_id
 
 WALK = "walk A D dot AB CF BD AE BC"
@@ -21,7 +19,7 @@ def pair(prompt: str, chosen: str, rejected: str) -> Pair:
 def keep(folder, pairs, name="pairs") -> None:
     (folder / "M2").mkdir()
     (folder / f"M2/{name}.jsonl").write_text("".join(item.model_dump_json() + "\n" for item in pairs))
-    counts = {"pairs": len(pairs), "no pair: tie": 1}
+    counts = {"pair": len(pairs), "no pair: tie": 1}
     (folder / "M2/pairs.step.json").write_text(json.dumps({"counts": counts}))
 
 
@@ -30,7 +28,7 @@ def test_pairs_have_points_an_order_and_ties(tmp_path):
     found = of_pairs(tmp_path, "M2")
     assert (found["chosen"], found["rejected"], found["chosen_right"]) == (4.5, 4.5, 0.5)
     assert (found["pair_right"], found["longer"], found["no_task"]) == (0.5, 0, 0)
-    assert found["ties"] == pytest.approx(1 / 3)
+    assert found["ties"] == 0.5
     assert of_pairs(tmp_path, "M1") == {}
 
 
@@ -48,14 +46,32 @@ def test_pairs_without_any_task_have_no_truth(tmp_path):
 
 def test_a_judge_pair_is_right_where_chosen_is_nearer_the_truth(tmp_path):
     asked = asked_to_judge(WALK, "AB .")  # 4 points
-    said = [("yes \n Score: 3", "yes \n Score: 0"), ("Score: 5", "Score: 4"), ("Score: 5", "Score: 3")]
+    said = [("yes \n Score: 3 .", "yes \n Score: 0"), ("Score: 5", "Score: 4"), ("Score: 5", "Score: 3")]
     keep(tmp_path, [pair(asked, *texts) for texts in said], "judge_pairs")
     found = of_judge_pairs(tmp_path, "M2")
     assert found == {"judge_pairs": 3, "judge_pair_right": 0.5}
     assert of_judge_pairs(tmp_path, "M3") == {}
 
 
-def test_a_text_that_asks_no_judge_is_named():
-    assert judged_in(asked_to_judge(WALK, "AB .")) == (WALK, "AB .")
-    with pytest.raises(ValueError, match="no question to a judge"):
-        judged_in(WALK)
+def test_a_judge_pair_without_a_truth_is_counted_alone(tmp_path):
+    no_task, no_score = asked_to_judge(NO_WAY, "AB ."), asked_to_judge(WALK, "AB .")
+    unknown = [
+        pair(no_task, "Score: 3", "Score: 0"),
+        pair(no_score, "yes", "no"),
+        pair(WALK, "Score: 3", "Score: 0"),
+    ]
+    keep(tmp_path, unknown, "judge_pairs")
+    assert of_judge_pairs(tmp_path, "M2") == {"judge_pairs": 3, "judge_pair_right": None}
+
+
+def test_two_pairs_of_a_prompt_are_one_prompt(tmp_path):
+    keep(tmp_path, [pair(WALK, "AB BD .", "AB ."), pair(WALK, "AB BD .", ".")])
+    assert of_pairs(tmp_path, "M2")["ties"] == 0.5
+
+
+def test_what_alarmed_is_there_of_rounds_without_a_model_too(tmp_path):
+    for name, alarm in (("M1", None), ("M2", "all replies are unreadable")):
+        (tmp_path / name).mkdir()
+        signals = [{"name": "unreadable replies", "alarm": alarm}, {"name": "ties", "alarm": None}]
+        (tmp_path / name / "monitors.json").write_text(json.dumps({"signals": signals}))
+    assert alarms(tmp_path) == {"M1": [], "M2": ["unreadable replies"]}

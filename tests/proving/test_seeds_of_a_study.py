@@ -12,7 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from srlm.cli import main
+from srlm.proving import study as study_module
 from srlm.proving.study import Study, conduct, study_of
+from srlm.store.lock import take
 
 TINY = (
     "world.documents=400", "world.least_coverage=0", "pretraining.layers=1", "pretraining.width=16",
@@ -90,6 +92,71 @@ def test_arms_that_talk_run_in_a_world_that_talks(tmp_path):
         assert (tmp_path / f"study/seed0/{arm}/M2/{step}.jsonl").exists()
 
 
+def test_two_studies_of_one_world_share_its_ground(tmp_path):
+    studies = [study_of(tmp_path / name, ("oracle",), 1, TINY) for name in ("one", "other")]
+    threads = [threading.Thread(target=conduct, args=(study, print)) for study in studies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=200)
+    assert all("rounds" in study.outcome(0, "oracle") for study in studies), studies[0].outcome(0, "oracle")
+    assert len(list((tmp_path / "cache/proving").glob("seed0-*/ground.json"))) == 1
+
+
+def test_a_study_that_another_process_works_on_is_left_alone(tmp_path):
+    lock = take(tmp_path / "study", "study", "wait")
+    result = CliRunner().invoke(main, ["prove", "judge", *TINY, "--out", str(tmp_path / "study")])
+    lock.release()
+    assert result.exit_code == 2
+    assert "another process is working on it" in result.output
+    assert not (tmp_path / "study/study.json").exists()
+
+
+def test_a_process_that_ends_and_does_nothing_is_counted(tmp_path, monkeypatch):
+    study = study_of(tmp_path / "study", ("judge", "oracle"), 1, TINY)
+    study.save()
+    study.keep(0, "oracle", {"rounds": []})
+    monkeypatch.setattr(study_module, "listen", lambda *_: "")
+    conduct(study, print)
+    assert "had done nothing" in study.outcome(0, "judge")["failure"]
+    assert study.outcome(0, "oracle") == {"rounds": []}
+
+
+def test_an_arm_that_is_done_stays_done_when_its_process_dies_after_it(tmp_path, monkeypatch):
+    study = study_of(tmp_path / "study", ("judge",), 1, TINY)
+
+    def listen(command, log, hear, *_):
+        hear({"arm": "judge", "says": "judge ..."})
+        study.keep(0, "judge", {"rounds": [1]})
+        return "its process ended with status 134"
+
+    monkeypatch.setattr(study_module, "listen", listen)
+    conduct(study, print)
+    assert study.outcome(0, "judge") == {"rounds": [1]}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["prompts.method=synthesis"], "given takes prompts from a file"),
+        (["prompts.demonstrate=hard"], "shows none"),
+        (["--seeds", "0"], "0 is not in the range"),
+    ],
+)
+def test_what_no_ground_could_run_is_said_before_anything_is_made(words, said, tmp_path):
+    result = CliRunner().invoke(main, ["prove", "judge", *words, "--out", str(tmp_path / "study")])
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_world_with_too_few_tasks_is_a_failure_in_words(tmp_path):
+    words = ["prove", "judge", *TINY, "world.astray=0", "sizes.given=5000", "--seeds", "1"]
+    result = CliRunner().invoke(main, [*words, "--out", str(tmp_path / "study")])
+    assert "make it richer" in result.output
+    assert "make it richer" in Study.read(tmp_path / "study").outcome(0, "judge")["failure"]
+
+
 def test_a_typo_is_said_before_anything_is_made(tmp_path):
     words = ["prove", "judge", "dpo.bta=0.3", "--out", str(tmp_path / "study")]
     result = CliRunner().invoke(main, words)
@@ -113,7 +180,7 @@ def test_a_study_is_told_reported_and_goes_on(tmp_path):
     assert Study.read(tmp_path / "study").seeds == (0, 1)
     other = CliRunner().invoke(main, [*words, "--seeds", "1", "world.faults=0.3"])
     assert other.exit_code == 2
-    assert "begun with other settings" in other.output
+    assert "begun with another ground" in other.output
 
 
 def test_a_seed_whose_model_learned_nothing_has_failed_by_a_rule_said_beforehand(tmp_path):

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from srlm.errors import ConfigError
 from srlm.judging.reading import read_verdict
 from srlm.judging.rubric import parse_rubric
 from srlm.proving.language import (
@@ -162,3 +163,9 @@ def test_a_right_answer_to_another_task_is_mostly_wrong(draw):
         assert parse(other.prompt) == other
         wrong += points(task.prompt, other.solution()) < TOP
     assert wrong > 90
+
+
+def test_a_rich_graph_may_have_every_edge_and_a_poor_world_says_so():
+    assert len(list(documents(WorldSection(documents=2000, astray=12), 0))) == 2000
+    with pytest.raises(ConfigError, match=r"5,000 different tasks(.|\n)*none was new(.|\n)*world.astray"):
+        tasks(WorldSection(astray=0), 5000, "poor", 0)

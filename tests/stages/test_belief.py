@@ -120,6 +120,8 @@ def test_earlier_pairs_are_trained_on_again_all_some_or_none():
         ({"judge_training": {"methods": ["meta"]}, "judge": {"samples": 1}}, "judge.samples=2"),
         ({"judge_training": {"methods": ["replay"]}, "eft": {"teach": False}}, "has none"),
         ({"dpo": {"loss": "sft", "nll": 1}}, "leave out nll"),
+        ({"dpo": {"loss": "sft", "excess_weight": 0.5}}, "excess_weight"),
+        ({"judge_training": {"methods": ["meta"]}, "judge": {"judge": "M1"}}, "judges in its place"),
         ({"dpo": {"loss": "sft"}, "pairs": {"labels": "spa"}}, "no rejected to doubt"),
         ({"judge_training": {"methods": ["replay"]}, "dpo": {"batch_size": 4}}, "not one lesson a batch"),
         (

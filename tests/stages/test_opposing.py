@@ -4,7 +4,7 @@ import pytest
 
 from srlm.config import PairsSection
 from srlm.records import Example, Judgment, Prompt, Response, content_id
-from srlm.stages.opposing import oppose, oppose_seed
+from srlm.stages.opposing import Side, oppose, oppose_seed
 
 
 def said(who, prompts, *scores):
@@ -37,7 +37,7 @@ def said(who, prompts, *scores):
 
 
 def block_of(section, better, worse):
-    (block,) = oppose(section, *better, *worse)
+    (block,) = oppose(section, Side(*better), Side(*worse))
     return block
 
 

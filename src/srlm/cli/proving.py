@@ -7,7 +7,13 @@ import click
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[ARM]... [KEY=VALUE]...")
-@click.option("--seeds", default=4, show_default=True, help="Independent seeds, each with an M0 of its own.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Independent seeds, each with an M0 of its own.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

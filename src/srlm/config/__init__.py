@@ -150,6 +150,11 @@ class Config(Section):
                 f"judge_training.share={lessons.share} of dpo.batch_size={self.dpo.batch_size} is not one "
                 "lesson a batch: raise either, or leave out judge_training.methods"
             )
+        if self.judge.judge and {"meta", "self_taught"} & set(lessons.methods):
+            raise ValueError(
+                f"judge_training teaches from the model's own judgments, and judge.judge={self.judge.judge} "
+                "judges in its place: leave out judge.judge, or take judge_training.methods=replay"
+            )
         if "self_taught" in lessons.methods and not self.judge.justify:
             raise ValueError(
                 "judge_training.methods=self_taught learns from what the judge wrote: set judge.justify=true"

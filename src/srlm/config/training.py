@@ -141,8 +141,11 @@ class DpoSection(TrainingSection):
 
     @model_validator(mode="after")
     def _terms_that_go_together(self) -> "DpoSection":
-        if self.loss == "sft" and self.nll:
-            raise ValueError("loss=sft is the negative log-likelihood of chosen already: leave out nll")
+        if self.loss == "sft" and (self.nll or self.length_normalised or self.excess_weight != 1):
+            raise ValueError(
+                "loss=sft is the negative log-likelihood of chosen a token and nothing else: leave out "
+                "nll, length_normalised and excess_weight"
+            )
         smooth = self.loss in {"dpo", "robust"}
         if self.loss == "robust" and not self.label_smoothing:
             raise ValueError("loss=robust is DPO without label_smoothing, the share of wrong pairs: set it")

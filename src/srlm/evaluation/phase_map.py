@@ -64,10 +64,15 @@ def before_a_run(samples: int) -> str:
 
 
 def warning(accuracy: float, samples: int) -> str:
-    """Why a judge is too weak for an N, by the nearest place of the map; empty where it is not."""
-    place = nearest(accuracy, samples)
-    if place.low > 0:
+    """Why a judge is too weak for an N, with the nearest place of the map; empty where it is not.
+
+    Too weak is one below the weakest that still added something (`least_accuracy`).
+    """
+    least, at = least_accuracy(samples), nearest(1.0, samples).samples
+    if least is None or accuracy >= least:
         return ""
+    weak = [one for one in MEASURED if one.samples == at and one.accuracy < least]
+    place = min(weak, key=lambda one: abs(one.accuracy - accuracy))
     return (
         f"A judge that is right on {accuracy:.0%} of held-out pairs is weak for N = {samples}: in the small "
         f"world one right on {place.accuracy:.0%} changed the truth at N = {place.samples} by "

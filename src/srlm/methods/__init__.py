@@ -5,7 +5,21 @@ What only changes which responses are paired, or how a loss is reckoned, stands 
 """
 
 from srlm.config import Config
+from srlm.judging.checkers import load_checker
+from srlm.judging.rubric import comparing_rubric
 from srlm.methods.opponents import opponent_steps
+from srlm.templates import load_template
+
+
+def check_named(config: Config) -> None:
+    """Raise ConfigError, before any work, where a text or a program that a method names cannot be read."""
+    section = config.judge_training
+    if "meta" in section.methods:
+        comparing_rubric(section.rubric)
+    if "self_taught" in section.methods:
+        load_template(section.other_task, "task")
+    if config.pairs.checker:
+        load_checker(config.pairs.checker)
 
 
 def method_steps(config: Config, t: int) -> list[str]:

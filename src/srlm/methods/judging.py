@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from srlm.config import Config, JudgeTrainingSection
+from srlm.config import Config
 from srlm.engines.base import Engine
 from srlm.judging.rubric import comparing_rubric, grading_rubric
 from srlm.methods.turn import Turn
@@ -19,14 +19,6 @@ Made = tuple[Records[Prompt], Records[Response], Records[Judgment]]
 """What a round has made so far."""
 SPARE = 2
 """Contested responses compared for each pair that is wanted, for some give none."""
-
-
-def check_texts(section: JudgeTrainingSection) -> None:
-    """Raise ConfigError where a text that a method asks with cannot be read, before any work."""
-    if "meta" in section.methods:
-        comparing_rubric(section.rubric)
-    if "self_taught" in section.methods:
-        load_template(section.other_task, "task")
 
 
 def lessons_about_judging(

@@ -5,25 +5,23 @@ from typing import Any
 
 from srlm.config import Config
 from srlm.engines.opening import open_engine, open_roles
+from srlm.judging.checkers import Checker, load_checker
 from srlm.judging.rubric import grading_rubric
 from srlm.methods.turn import Turn
 from srlm.models import Model
 from srlm.records import Example, Judgment, Likelihood, Pair, Prompt, Response
 from srlm.stages.judgments import judge
-from srlm.stages.opposing import oppose, oppose_seed
+from srlm.stages.opposing import Side, oppose, oppose_seed
 from srlm.stages.pairs import make_pairs
 from srlm.stages.responses import respond
 from srlm.store.jsonl import Records
 from srlm.training.launch import train_dpo
 
-Said = tuple[Records[Response], Records[Judgment]]
-"""Responses, and what the judge says of them."""
-
 
 def pairs_of_round(
     at: Turn,
     prompts: Records[Prompt],
-    said: Said,
+    said: Side,
     likely: Sequence[Records[Likelihood]],
     seed: tuple[Sequence[Example], tuple[Any, ...]],
 ) -> Records[Pair]:
@@ -34,10 +32,13 @@ def pairs_of_round(
     section, step = at.config.pairs, f"M{at.t}/pairs"
     answers, heldout = seed
     if section.opponents == "spin":
-        return at.run.records(step, Pair, oppose_seed, section, list(answers), said[0])
+        return at.run.records(step, Pair, oppose_seed, section, list(answers), said.responses)
     if section.opponents == "temporal":
         return _anchored(at, prompts, said, heldout)
-    return at.run.records(step, Pair, make_pairs, section, *said, *likely)
+    known = likely[0] if likely else ()
+    return at.run.records(
+        step, Pair, make_pairs, section, said.responses, said.judgments, known, _checker(at.config)
+    )
 
 
 def opponent_steps(config: Config, t: int) -> list[str]:
@@ -49,18 +50,24 @@ def opponent_steps(config: Config, t: int) -> list[str]:
     return anchors + ahead
 
 
-def _anchored(at: Turn, prompts: Records[Prompt], said: Said, heldout: tuple[Any, ...]) -> Records[Pair]:
+def _anchored(at: Turn, prompts: Records[Prompt], said: Side, heldout: tuple[Any, ...]) -> Records[Pair]:
     """Rejected from M1, chosen from a model that this round's pairs have trained (arXiv 2508.06026)."""
     run, section = at.run, at.config.pairs
     anchors = said if at.t == 2 else _said_by(at, f"M{at.t}/anchor", at.models[1], prompts)
-    first, better = run.records(f"M{at.t}/first_pairs", Pair, oppose, section, *said, *anchors), said
+    check = _checker(at.config)
+    first, better = run.records(f"M{at.t}/first_pairs", Pair, oppose, section, said, anchors, check), said
     if len(first):
         ahead = run.model(f"M{at.t}-ahead/dpo", train_dpo, at.config.dpo, at.models[-1], first, *heldout)
         better = _said_by(at, f"M{at.t}/ahead", ahead, prompts)
-    return run.records(f"M{at.t}/pairs", Pair, oppose, section, *better, *anchors)
+    return run.records(f"M{at.t}/pairs", Pair, oppose, section, better, anchors, check)
 
 
-def _said_by(at: Turn, step: str, model: Model, prompts: Records[Prompt]) -> Said:
+def _checker(config: Config) -> Checker | None:
+    """The program that ranks, where one does."""
+    return load_checker(config.pairs.checker) if config.pairs.checker else None
+
+
+def _said_by(at: Turn, step: str, model: Model, prompts: Records[Prompt]) -> Side:
     """What another model answers, as the judge of the round sees it."""
     config, run = at.config, at.run
     with open_engine(config.engine, model) as engine:
@@ -68,4 +75,4 @@ def _said_by(at: Turn, step: str, model: Model, prompts: Records[Prompt]) -> Sai
     with open_roles(config, at.models[-1], at.others) as (_, _, judging):
         given = (judging, grading_rubric(config.judge.rubric), responses)
         judgments = run.records(f"{step}_judgments", Judgment, judge, config.judge, *given)
-    return responses, judgments
+    return Side(responses, judgments)

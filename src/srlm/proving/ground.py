@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock
 from pydantic import Field
 
+from srlm import __version__
 from srlm.config import LocalEngineSection, PretrainingSection, ResponsesSection, Section
 from srlm.engines.opening import open_engine
 from srlm.models import Model, folder_digest
@@ -36,6 +38,8 @@ from srlm.store.files import publish_folder, write_atomically
 CHECKER = "srlm.proving.tasks:points"
 LONGEST = 24
 """Tokens of an answer; a right one has at most nine."""
+SAMPLE = 200
+"""Documents that stand for the code that makes a world, in the name of a ground."""
 FEW = 20
 """Right answers that leave M1 the faults of M0: room to hack."""
 DRAWS = 8
@@ -78,13 +82,20 @@ class Ground:
 
 
 def prepare(section: GroundSection, seed: int, cache: Path) -> Ground:
-    """The ground of a seed, from the cache where it is there."""
-    folder = cache / f"seed{seed}-{content_id('ground', section.model_dump(mode='json'), seed)}"
-    if not (folder / "ground.json").exists():
-        partial = folder.with_name(f".{folder.name}")
-        partial.mkdir(parents=True, exist_ok=True)
-        _make(section, seed, partial, folder)
-        publish_folder(partial, folder)
+    """The ground of a seed, from the cache where it is there.
+
+    Its name says the settings, the version, and the first documents, which change with the world's code.
+    Raises ConfigError for a world with too few tasks.
+    """
+    said = list(documents(section.world.model_copy(update={"documents": SAMPLE}), seed))
+    folder = cache / f"seed{seed}-{content_id('ground', __version__, section.model_dump(mode='json'), said)}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):  # two studies may want it at once
+        if not (folder / "ground.json").exists():
+            partial = folder.with_name(f".{folder.name}")
+            partial.mkdir(exist_ok=True)
+            _make(section, seed, partial, folder)
+            publish_folder(partial, folder)
     return Ground(folder, seed, **json.loads((folder / "ground.json").read_text("utf-8")))
 
 

@@ -70,12 +70,10 @@ def asked_to_judge(prompt: str, answer: str) -> str:
     return f"judge <task> {prompt} </task> <work> {answer} </work>\nScore:"
 
 
-def judged_in(asked: str) -> tuple[str, str]:
-    """The task and the answer that a judge was asked about; raises ValueError for another text."""
+def judged_in(asked: str) -> tuple[str, str] | None:
+    """The task and the answer that a judge was asked about by RUBRIC; None for another text."""
     found = _ASKED.fullmatch(asked)
-    if not found:
-        raise ValueError(f"{asked!r} is no question to a judge of the proving ground")
-    return found[1], found[2]
+    return (found[1], found[2]) if found else None
 
 
 def judgment(said: str, score: int) -> str:

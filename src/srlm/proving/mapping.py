@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from srlm.evaluation.differences import Difference, corrected, difference
-from srlm.proving.arms import ARMS, MAP
+from srlm.proving.arms import MAP
 from srlm.proving.study import Study
 from srlm.report.cells import Cell, Table
 from srlm.report.charts import lines
@@ -20,7 +20,7 @@ class Place:
     """A place of the map: an arm, how accurate what ranked there is on the probe, N, margin, the gain."""
 
     arm: str
-    accuracy: float
+    accuracy: float | None
     samples: int
     margin: float
     gain: Difference
@@ -39,27 +39,13 @@ def phase_map(study: Study) -> list[Place]:
         done = [one for one in outcomes if len(one.get("rounds", ())) > 1]
         if done:
             gains = [one["rounds"][1][FIGURE] - one["rounds"][0][FIGURE] for one in done]
-            accuracy = fmean(one.get("ranker", one["rounds"][0]["judge"]) for one in done)
-            where = (accuracy, samples_of(arm), margin_of(arm))
+            judges = [one.get("ranker", one["rounds"][0]["judge"]) for one in done]
+            known = [right for right in judges if right is not None]
+            where = (fmean(known) if known else None, done[0]["samples"], done[0]["margin"])
             found.append(Place(arm, *where, difference(arm, "M1", FIGURE, gains)))
     gains = corrected([place.gain for place in found])
     whole = [replace(one, gain=gain) for one, gain in zip(found, gains, strict=True)]
-    return sorted(whole, key=lambda one: (-round(one.accuracy, 2), one.samples, one.margin))
-
-
-def samples_of(arm: str) -> int:
-    """N of an arm; 8 where it names none."""
-    return int(_value(arm, "responses.samples") or 8)
-
-
-def margin_of(arm: str) -> float:
-    """The margin that an arm wants of a pair's scores, in points; 0 where it names none."""
-    return float(_value(arm, "pairs.min_margin") or 0)
-
-
-def _value(arm: str, key: str) -> str:
-    found = [one for one in ARMS[arm].overrides if one.startswith(f"{key}=")]
-    return found[0].partition("=")[2] if found else ""
+    return sorted(whole, key=lambda one: (-round(one.accuracy or 0, 2), one.samples, one.margin))
 
 
 def map_table(places: Sequence[Place]) -> Table:
@@ -78,7 +64,7 @@ def map_table(places: Sequence[Place]) -> Table:
         (
             name,
             (
-                Cell(f"{_accuracy(row):.2f}"),
+                _accuracy(row),
                 *(_cell(row.get(column)) for column in columns),
             ),
         )
@@ -92,14 +78,15 @@ def map_figure(places: Sequence[Place]) -> str:
     across = sorted(places, key=lambda one: (one.samples, one.margin))
     curves: dict[str, list[tuple[float, float]]] = {}
     for place in across:
-        if place.arm not in OWN:
+        if place.arm not in OWN and place.accuracy is not None:
             curves.setdefault(place.column, []).append((place.accuracy, place.gain.mean))
     curves = {column: sorted(points) for column, points in curves.items()}
     return lines(curves, "Phase map: what a round adds", "accuracy of the judge", "sampled points")
 
 
-def _accuracy(row: Mapping[str, Place]) -> float:
-    return fmean(place.accuracy for place in row.values())
+def _accuracy(row: Mapping[str, Place]) -> Cell:
+    known = [place.accuracy for place in row.values() if place.accuracy is not None]
+    return Cell(f"{fmean(known):.2f}" if known else "–")
 
 
 def _cell(place: Place | None) -> Cell:

@@ -6,7 +6,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from srlm.proving.language import judged_in
+from srlm.judging.reading import read_verdict
+from srlm.judging.rubric import parse_rubric
+from srlm.proving.language import RUBRIC, judged_in
 from srlm.proving.tasks import TOP, is_task, points
 from srlm.records import Pair
 from srlm.store.jsonl import read_records
@@ -16,7 +18,7 @@ def measured(folder: Path) -> list[dict[str, Any]]:
     """The figures of M1, M2 ... in their order, each {name: value}; see `of_model` and those after it."""
     made = [path.parent.name for path in folder.glob("M*/model")]
     names = sorted((name for name in made if name[1:].isdigit()), key=lambda name: int(name[1:]))
-    parts = (of_model, of_pairs, of_judge_pairs, of_monitors)
+    parts = (of_model, of_pairs, of_judge_pairs)
     return [{key: value for part in parts for key, value in part(folder, name).items()} for name in names]
 
 
@@ -60,7 +62,8 @@ def of_pairs(folder: Path, name: str) -> dict[str, Any]:
     known = [pair for pair in pairs if is_task(pair.prompt)]
     truth = [(points(pair.prompt, pair.chosen), points(pair.prompt, pair.rejected)) for pair in known]
     counts = _read(folder / name / "pairs.step.json")["counts"]
-    prompts = sum(counts.values())
+    without = sum(number for what, number in counts.items() if what != "pair")
+    prompts = len({pair.prompt_id for pair in pairs}) + without
     return {
         "pairs": len(pairs),
         "no_task": 1 - len(known) / len(pairs) if pairs else None,
@@ -77,29 +80,36 @@ def of_judge_pairs(folder: Path, name: str) -> dict[str, Any]:
     """The truth about pairs of judgments; empty where none were made.
 
     `judge_pairs`, a number; `judge_pair_right`: share in which the score of the chosen judgment is nearer to
-    the truth, as near half.
+    the truth, as near half, of those about tasks and by the rubric with points.
     """
     path = folder / name / "judge_pairs.jsonl"
     if not path.exists():
         return {}
     pairs = list(read_records(path, Pair))
     off = [(_off(pair.prompt, pair.chosen), _off(pair.prompt, pair.rejected)) for pair in pairs]
-    right = [(chosen < rejected) + 0.5 * (chosen == rejected) for chosen, rejected in off]
+    right = [
+        (chosen < rejected) + 0.5 * (chosen == rejected)
+        for chosen, rejected in off
+        if chosen is not None and rejected is not None
+    ]
     return {"judge_pairs": len(pairs), "judge_pair_right": _mean(right)}
 
 
-def _off(asked: str, judgment: str) -> float:
-    """By how many points a judgment of an answer misses the truth."""
-    task, answer = judged_in(asked)
-    return abs(float(judgment.rsplit(maxsplit=1)[-1]) - points(task, answer))
+def _off(asked: str, judgment: str) -> float | None:
+    """By how many points a judgment of an answer misses the truth; None where there is none, or no score."""
+    task, answer = judged_in(asked) or ("", "")
+    score = read_verdict(judgment, "stop", parse_rubric("rubric", RUBRIC)).score
+    return abs(score - points(task, answer)) if is_task(task) and score is not None else None
 
 
-def of_monitors(folder: Path, name: str) -> dict[str, Any]:
-    """`alarms`: the names of the signals that alarm at a model; empty where nothing is watched."""
-    path = folder / name / "monitors.json"
-    if not path.exists():
-        return {}
-    return {"alarms": [one["name"] for one in _read(path)["signals"] if one["alarm"]]}
+def alarms(folder: Path) -> dict[str, list[str]]:
+    """By M1, M2 ... the names of the signals that alarmed, of rounds without a model, too.
+
+    Empty where nothing was watched.
+    """
+    paths = sorted(folder.glob("M*/monitors.json"))
+    signals = {path.parent.name: _read(path)["signals"] for path in paths}
+    return {name: [one["name"] for one in found if one["alarm"]] for name, found in signals.items()}
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -82,7 +82,7 @@ def page_of(study: Study) -> Page:
     outcomes = {arm: found for arm, found in everything.items() if arm not in MAP}
     differences = beside_controls(outcomes, CONTROLS, "sampled")
     judges = since_m1(outcomes, "judge")
-    gains, alarms = since_m1(outcomes, "sampled"), alarms_table(outcomes)
+    gains, alarms = since_m1(outcomes, "sampled"), alarms_table(study)
     return Page(
         title=f"A proving ground: {len(everything)} arms, {len(study.seeds)} seeds",
         verdicts=[*verdicts(outcomes, differences), *_judging(judges)],

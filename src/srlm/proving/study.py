@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from srlm import __version__
 from srlm.cores import usable_cores
 from srlm.errors import ConfigError, SrlmError
 from srlm.judging.checkers import load_checker
@@ -24,10 +25,12 @@ from srlm.models import cache_folder
 from srlm.process import end_with_parent, listen, message_channel, side_by_side
 from srlm.proving.arms import ARMS, Arm
 from srlm.proving.ground import Ground, GroundSection, prepare
-from srlm.proving.measuring import measured
+from srlm.proving.measuring import alarms, measured
 from srlm.proving.noise import accuracy
-from srlm.recipes import load, parse_values
+from srlm.recipes import load, parse_values, recipe_text
+from srlm.records import content_id
 from srlm.store.files import write_atomically
+from srlm.store.lock import take
 from srlm.store.run import open_run
 
 Tell = Callable[[str], None]
@@ -47,13 +50,14 @@ class Study:
         """Write down what is asked for; raises ConfigError where the folder holds another world's study."""
         path = self.folder / "study.json"
         shared = {"ground": self.ground.model_dump(mode="json"), "overrides": list(self.overrides)}
+        shared |= {"version": __version__, "recipe": content_id("recipe", recipe_text("proving-ground"))}
         if path.exists():
             before = json.loads(path.read_text("utf-8"))
-            before["ground"] = GroundSection.model_validate(before["ground"]).model_dump(mode="json")
-            if any(before[key] != value for key, value in shared.items()):
+            if other := [key for key, value in shared.items() if before.get(key) != value]:
                 raise ConfigError(
                     f"study {self.folder}",
-                    "it was begun with other settings, and figures of two worlds do not belong in one table",
+                    f"it was begun with another {' and another '.join(other)}, and figures of two worlds "
+                    "do not belong in one table",
                     "name another folder with --out, or give the settings in its study.json",
                 )
         text = json.dumps(shared | {"arms": self.arms, "seeds": self.seeds}, indent=1)
@@ -104,8 +108,25 @@ def study_of(folder: Path, arms: tuple[str, ...], seeds: int, words: Sequence[st
 def conduct(study: Study, tell: Tell) -> None:
     """Do what is left of a study, as many seeds at a time as there are cores.
 
-    Raises ConfigError before anything is made where an arm is no valid config.
+    Raises ConfigError or RunLocked before anything is made, where an arm is no valid config, or another
+    process works on the folder.
     """
+    check(study)
+    lock = take(study.folder, "study", "name another folder with --out")
+    try:
+        study.save()
+        side_by_side(
+            lambda seed, interrupted: _seed_in_a_process(study, seed, tell, interrupted),
+            study.seeds,
+            usable_cores(),
+        )
+    finally:
+        lock.release()
+
+
+def check(study: Study) -> None:
+    """Raise ConfigError where an arm is no valid config, or asks what M0 of this world cannot know."""
+    given = f"prompts.given={study.folder / 'prompts.jsonl'}"  # as every ground's recipe has
     for arm in study.arms:
         if ARMS[arm].talks and not study.ground.world.talk:
             raise ConfigError(
@@ -113,13 +134,7 @@ def conduct(study: Study, tell: Tell) -> None:
                 "it asks to compare judgments or to write another task, of which M0 has never read",
                 "give world.talk=0.3 (with --out, for that is another world), or leave the arm out",
             )
-        load("proving-ground", [*study.overrides, *ARMS[arm].on(study.folder)])
-    study.save()
-    side_by_side(
-        lambda seed, interrupted: _seed_in_a_process(study, seed, tell, interrupted),
-        study.seeds,
-        usable_cores(),
-    )
+        load("proving-ground", [given, *study.overrides, *ARMS[arm].on(study.folder)])
 
 
 def _seed_in_a_process(study: Study, seed: int, tell: Tell, interrupted: threading.Event) -> None:
@@ -136,17 +151,26 @@ def _seed_in_a_process(study: Study, seed: int, tell: Tell, interrupted: threadi
             at += [message["arm"]] if "arm" in message else []
             tell(f"seed {seed}  {message['says']}")
 
+        before = study.left(seed)
         why = listen(command, log, hear, interrupted, {"OMP_NUM_THREADS": "1"})
-        if why:
-            for arm in at[-1:] or study.left(seed):
-                study.keep(seed, arm, {"failure": why})
+        if not why and study.left(seed) == before and not interrupted.is_set():
+            why = "its process ended and had done nothing"
+        dead = [arm for arm in at[-1:] or before if study.outcome(seed, arm) is None] if why else []
+        for arm in dead:  # not one that it died after
+            study.keep(seed, arm, {"failure": why})
+        if dead:
             tell(f"seed {seed}  {at[-1] if at else 'its ground'} failed: {why}")
 
 
 def do_seed(study: Study, seed: int, say: Callable[..., None]) -> None:
     """The work of a seed's process: its ground, then the arms that are left."""
     say(says="pretraining M0 ...")
-    ground = prepare(study.ground, seed, cache_folder() / "proving")
+    try:
+        ground = prepare(study.ground, seed, cache_folder() / "proving")
+    except SrlmError as error:
+        for arm in study.left(seed):
+            study.keep(seed, arm, {"failure": " ".join(str(error).split())})
+        return
     say(
         says=f"M0 is there: coverage {ground.coverage:.0%}"
         + (", which is too little" if ground.failed else "")
@@ -171,7 +195,10 @@ def _outcome(study: Study, ground: Ground, arm: str) -> dict[str, Any]:
 
 
 def run_arm(study: Study, ground: Ground, arm: Arm, name: str) -> dict[str, Any]:
-    """The loop with an arm's keys, and what came of it: its rounds, N, and how accurate a program ranked."""
+    """The loop with an arm's keys, and what came of it.
+
+    Its `rounds`, N (`samples`), `margin`, `alarms`, and how accurate a program was that ranked (`ranker`).
+    """
     loaded = load(ground.recipe, [*study.overrides, *arm.on(ground.folder)])
     home = study.folder / f"seed{ground.seed}"
     others = [home / other for other in study.arms if (home / f"{other}.json").exists() and other != name]
@@ -180,7 +207,8 @@ def run_arm(study: Study, ground: Ground, arm: Arm, name: str) -> dict[str, Any]
     found: dict[str, Any] = {"verdict": outcome.verdict, "rounds": measured(home / name)}
     if checker := loaded.config.pairs.checker:
         found["ranker"] = accuracy(load_checker(checker), ground.folder / "ranked.jsonl")
-    return found | {"samples": loaded.config.responses.samples}
+    found |= {"samples": loaded.config.responses.samples, "margin": loaded.config.pairs.min_margin}
+    return found | {"alarms": alarms(home / name)}
 
 
 def main(folder: str, seed: str) -> None:

@@ -169,7 +169,7 @@ class Walk:
         if there:
             place = chance.randrange(len(said))
             absent = [edge for edge in EDGES if edge not in self.edges and edge[1] == said[place][1]]
-            said[place] = chance.choice(absent)
+            said[place] = chance.choice(absent or said[place : place + 1])  # a graph may have all of them
         words = [*said, ENDS[self.end]]
         return " ".join(_ramble(chance, words) if closing else words)
 

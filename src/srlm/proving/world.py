@@ -11,9 +11,13 @@ from collections.abc import Iterator, Sequence
 from pydantic import Field
 
 from srlm.config import Section
+from srlm.errors import ConfigError
 from srlm.proving.language import asked_to_judge, comparison, document, judgment, remarks, request
 from srlm.proving.tasks import OPERATIONS, Family, Flags, Operation, Task, draw_edit, draw_walk
 from srlm.records import seed_for
+
+IN_VAIN = 1000
+"""Draws after each other without a new task, after which a world is taken to have no more."""
 
 
 class WorldSection(Section):
@@ -72,14 +76,26 @@ def documents(world: WorldSection, seed: int) -> Iterator[str]:
 
 
 def tasks(world: WorldSection, count: int, *purpose: object, avoid: Sequence[str] = ()) -> list[Task]:
-    """So many different tasks for a purpose, none with a prompt to avoid."""
+    """So many different tasks for a purpose, none with a prompt to avoid.
+
+    Raises ConfigError where the world has too few.
+    """
     chance = random.Random(seed_for("tasks", *purpose))  # noqa: S311  not for security
     found: dict[str, Task] = {}
     known = set(avoid)
+    in_vain = 0
     while len(found) < count:
         task = draw_task(world, chance)
+        in_vain = 0 if task.prompt not in known else in_vain + 1
+        if in_vain > IN_VAIN:
+            raise ConfigError(
+                f"a world with {count:,} different tasks",
+                f"after {len(found):,} there came {IN_VAIN:,} draws of which none was new",
+                "make it richer (world.astray, world.letters, world.families), or the sizes.* smaller",
+            )
         if task.prompt not in known:
-            found.setdefault(task.prompt, task)
+            found[task.prompt] = task
+            known.add(task.prompt)
     return list(found.values())
 
 

@@ -5,21 +5,35 @@ Temporal anchors (arXiv 2508.06026): the best response of one model against the 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from srlm.config import PairsSection
+from srlm.judging.checkers import Checker
 from srlm.records import Example, Judgment, Pair, Prompt, Response, content_id
 from srlm.stages.pairs import block_of, pair_of
 from srlm.stages.ranking import Ranked, rank
 from srlm.store.blocks import Block, Resume
+from srlm.store.jsonl import Records
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one model answered, and what the judge said of it; `digest` is that of both."""
+
+    responses: Records[Response]
+    judgments: Records[Judgment]
+
+    @property
+    def digest(self) -> str:
+        return content_id("side", self.responses.digest, self.judgments.digest)
 
 
 def oppose(
     section: PairsSection,
-    better: Iterable[Response],
-    of_better: Iterable[Judgment],
-    worse: Iterable[Response],
-    of_worse: Iterable[Judgment],
+    better: Side,
+    worse: Side,
+    check: Checker | None = None,
     *,
     seed: int = 0,
     resume: Resume[Pair] | None = None,
@@ -27,10 +41,7 @@ def oppose(
     """One block with a pair a prompt: the best of `better` against the worst of `worse`; others counted."""
     if resume and resume.blocks:
         return
-    best, worst = (
-        _ranked(section, responses, judgments, seed)
-        for responses, judgments in ((better, of_better), (worse, of_worse))
-    )
+    best, worst = (_ranked(section, side, seed, check) for side in (better, worse))
     outcomes = [
         pair_of(
             section,
@@ -67,9 +78,7 @@ def oppose_seed(
     yield block_of(outcomes, len(outcomes), len(outcomes))
 
 
-def _ranked(
-    section: PairsSection, responses: Iterable[Response], judgments: Iterable[Judgment], seed: int
-) -> dict[str, list[Ranked]]:
-    said = {item.response_id: item for item in judgments}
-    groups = groupby(responses, key=lambda item: item.prompt_id)
-    return {key: rank(section, list(group), said, seed) for key, group in groups}
+def _ranked(section: PairsSection, side: Side, seed: int, check: Checker | None) -> dict[str, list[Ranked]]:
+    said = {item.response_id: item for item in side.judgments}
+    groups = groupby(side.responses, key=lambda item: item.prompt_id)
+    return {key: rank(section, list(group), said, seed, check=check) for key, group in groups}

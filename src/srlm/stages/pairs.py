@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from srlm.config import PairsSection
+from srlm.judging.checkers import Checker
 from srlm.records import Judgment, Likelihood, Pair, Response, seed_for
 from srlm.stages.belief import belief
 from srlm.stages.ranking import Ranked, rank
@@ -25,20 +26,22 @@ def make_pairs(
     responses: Sized[Response],
     judgments: Sized[Judgment],
     likelihoods: Iterable[Likelihood] = (),
+    check: Checker | None = None,
     *,
     seed: int = 0,
     resume: Resume[Pair] | None = None,
 ) -> Iterator[Block[Pair]]:
     """Blocks of pairs; the counts say what became of every prompt.
 
-    `likelihoods` of the responses are needed where `section.needs_likelihoods`.
+    `likelihoods` of the responses are needed where `section.needs_likelihoods`, `check` where a program
+    ranks.
     """
     start = resume.blocks if resume else 0
     said = {item.response_id: item for item in judgments}
     likely = {item.response_id: item for item in likelihoods}
 
     def pairs_among(group: list[Response]) -> list[Pair] | str:
-        return pairs_of(section, rank(section, group, said, seed, likely), seed)
+        return pairs_of(section, rank(section, group, said, seed, likelihoods=likely, check=check), seed)
 
     believe = belief(section, likely, _by_prompt(responses), pairs_among)
     done = 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from srlm.config import PairsSection
-from srlm.judging.checkers import load_checker
+from srlm.judging.checkers import Checker
 from srlm.records import Judgment, Likelihood, Response, seed_for
 from srlm.stages.belief import implicit_reward
 
@@ -36,16 +36,17 @@ def rank(
     group: list[Response],
     judgments: Mapping[str, Judgment],
     seed: int,
+    *,
     likelihoods: Mapping[str, Likelihood] = NONE,
+    check: Checker | None = None,
 ) -> list[Ranked]:
-    """The responses to one prompt that have a score, in their order."""
+    """The responses to one prompt that have a score, in their order; `check` is for `rank_by=checker`."""
     if section.rank_by == "implicit":
         return [
             Ranked(item, implicit_reward(likelihoods[item.id])) for item in group if item.id in likelihoods
         ]
-    if section.rank_by == "checker":
-        check = load_checker(section.checker or "")
-        return [Ranked(item, float(check(item.prompt, item.text))) for item in group]
+    if section.rank_by == "checker" and check:
+        return [Ranked(item, check(item.prompt, item.text)) for item in group]
     counts = Counter(answer_of(item.text, section.same_answer) for item in group)
     alike = [counts[answer_of(item.text, section.same_answer)] for item in group]
     if section.rank_by == "consensus":

@@ -15,18 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from srlm import __version__
 from srlm.config import Config, decisive, flatten, sections_of
-from srlm.errors import FULL, RunChanged, RunLocked, full_disk
+from srlm.errors import FULL, RunChanged, full_disk
 from srlm.models import Model, folder_digest
 from srlm.records import Record
 from srlm.store.blocks import Block, Resume
 from srlm.store.borrowing import borrowed
 from srlm.store.files import write_atomically
 from srlm.store.jsonl import BlockWriter, Records, read_records
+from srlm.store.lock import take
 from srlm.store.machine import describe_machine
 from srlm.store.mirror import Mirror
 from srlm.store.redo import State, forget, states_from, suite_of
@@ -253,16 +253,7 @@ def open_run(
     `redo` forgets a step and all that rest on it. Raises RunLocked when another process
     holds the run, RunChanged when a config key or the version differs from what finished steps used.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise RunLocked(
-            f"run {folder}",
-            "another process is working on it",
-            "wait for it, or name another run with --name (another folder with --out)",
-        ) from error
+    lock = take(folder, "run", "name another run with --name (another folder with --out)")
     mirror = Mirror(store, folder) if store else None
     try:
         if mirror:

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from srlm.errors import ConfigError, RunLocked, SrlmError
+from srlm.errors import ConfigError, SrlmError
 from srlm.loop import run_loop
 from srlm.process import end_with_parent, listen, message_channel, side_by_side
+from srlm.store.lock import take
 from srlm.store.outcome import forget_outcome, save_outcome
 from srlm.store.redo import State
 from srlm.store.run import open_run
@@ -55,16 +54,7 @@ def conduct(sweep: Sweep, tell: Tell, at_once: int = 1) -> None:
     process works on it.
     """
     check_at_once(sweep, at_once)
-    sweep.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(sweep.folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise RunLocked(
-            f"sweep {sweep.folder}",
-            "another process is working on it",
-            "wait for it, or name another folder with --out",
-        ) from error
+    lock = take(sweep.folder, "sweep", "name another folder with --out")
     try:
         sweep.save()
         side_by_side(
@@ -120,7 +110,7 @@ def _run_in_a_process(sweep: Sweep, label: str, seed: int, tell: Tell, interrupt
         lambda message: tell(f"{label}  seed {seed}  {message['says']}"),
         interrupted,
     )
-    if why:
+    if why and sweep.outcome(label, seed) is None:  # it may have died after its work was done
         sweep.keep(label, seed, {"failure": why})
         tell(f"{label}  seed {seed}  failed: {why}")
 

@@ -12,7 +12,7 @@ from typing import Any
 from srlm.config import Config
 from srlm.errors import ConfigError
 from srlm.store.files import write_atomically
-from srlm.sweep.settings import Setting, alike, changes_between, settings_of
+from srlm.sweep.settings import Setting, changes, settings_of
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class Sweep:
         settings = [setting.saved() for setting in self.settings]
         if path.exists():
             before = json.loads(path.read_text("utf-8"))["settings"]
-            if changes := changes_between(alike(before), alike(settings)):
+            if found := changes(before, settings):
                 raise ConfigError(
                     f"sweep {self.folder}",
                     "it was begun with other settings, and figures of two sweeps do not belong in one table: "
-                    + "; ".join(changes),
+                    + "; ".join(found),
                     "name another folder with --out, or give the words in its sweep.json",
                 )
         asked = {"recipe": self.recipe, "words": self.words, "seeds": self.seeds, "settings": settings}

@@ -79,13 +79,26 @@ def choices(text: str) -> list[str]:
     return list(dict.fromkeys(parts))
 
 
-def alike(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all settings have alike, by key, and which keys are swept; recipes may differ in any."""
+def changes(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is set otherwise, in words: in settings of one name, or, where none is, in what all have alike.
+
+    Both are settings as `saved`; what is swept, and recipes of other names, may differ.
+    """
+    then = {one["label"]: one for one in before}
+    same = [(then[one["label"]], one) for one in now if one["label"] in then]
+    if same:
+        found = [change for two in same for change in _changes(*map(_fixed, two))]
+        return list(dict.fromkeys(found))
+    return _changes(_alike(before), _alike(now))
+
+
+def _alike(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all settings have alike, by key, and which keys are swept."""
     first, *others = map(_fixed, settings)
     return {key: value for key, value in first.items() if all(one.get(key) == value for one in others)}
 
 
-def changes_between(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
         f"{key}: {before[key]!r} then, {now[key]!r} now"
         for key in sorted({*before} & {*now})

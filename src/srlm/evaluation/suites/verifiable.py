@@ -11,7 +11,7 @@ from srlm.evaluation.heldout import answer_shape
 from srlm.evaluation.ifeval import ifeval_figures, read_tasks, verify_all
 from srlm.evaluation.suites.asking import Answers, Contestant, GivenAnswers, Place, answers_of, spread
 from srlm.evaluation.suites.bench import Help
-from srlm.judging.checkers import load_checker
+from srlm.judging.checkers import Checker, load_checker
 from srlm.records import Prompt
 from srlm.seeds.hub import data_file
 from srlm.seeds.prompts import read_prompts
@@ -123,14 +123,14 @@ class Checked:
         return None
 
     def figures(self, at: Place, who: Contestant, answers: Answers, findings: None) -> dict[str, Any]:
-        decisive = (self.section.checker, self.section.top, at.run.config.seed)
+        decisive = (self.check, self.section.top, at.run.config.seed)
         return at.run.result(at.step("figures"), self._measure, answers, *decisive)
 
-    def _measure(self, answers: Answers, _checker: str, top: float, seed: int) -> dict[str, Any]:
+    def _measure(self, answers: Answers, check: Checker, top: float, seed: int) -> dict[str, Any]:
         points: dict[str, list[float]] = {prompt.id: [] for prompt in self.prompts}
         for item in answers:
             unanswered = item.prompt_id in answers.unanswered
-            points[item.prompt_id].append(0.0 if unanswered else float(self.check(item.prompt, item.text)))
+            points[item.prompt_id].append(0.0 if unanswered else check(item.prompt, item.text))
         return checked_figures(list(points.values()), top, seed) | {
             "answers": answer_shape(list(answers)),
             "unanswered": len(answers.unanswered),
