@@ -124,10 +124,11 @@ def _tell_machine(found: "MachinePlan") -> None:
 
 
 def _tell_judge(config: "Config") -> None:
-    """What the phase map says of the judge that the config's N wants."""
+    """What the phase map says of the judge that the config's N and margin want."""
     from srlm.evaluation.phase_map import before_a_run
 
-    if config.pairs.rank_by == "judge" and (said := before_a_run(config.responses.samples)):
+    where = (config.responses.samples, config.pairs.min_margin)
+    if config.pairs.rank_by == "judge" and (said := before_a_run(*where)):
         click.echo()
         _say(said)
 

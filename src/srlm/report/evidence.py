@@ -57,7 +57,8 @@ def counsel(models: Sequence[ModelRow], config: Mapping[str, Any]) -> list[str]:
     ranks = config.get("pairs.rank_by", "judge") == "judge" and config.get("pairs.opponents", "own") != "spin"
     if right is None or not ranks:
         return []
-    return [said] if (said := warning(right, config.get("responses.samples", 4))) else []
+    where = (config.get("responses.samples", 4), config.get("pairs.min_margin", 0.0))
+    return [said] if (said := warning(right, *where)) else []
 
 
 def preferences(matches: Mapping[str, Mapping[str, Any]]) -> list[str]:
