@@ -72,8 +72,8 @@ def before_a_run(samples: int, margin: float = 0.0) -> str:
         return ""
     asked, there = _where(samples, margin), _where(at.samples, at.margin)
     return (
-        f"{asked}: in the small world a judge had to be right on about {least:.0%} of held-out pairs before a "
-        f"round at {there} added anything (docs/proving-ground.md). Measure yours: srlm eval judge."
+        f"{asked}: in the small world a judge had to be right on about {least:.0%} of held-out pairs before "
+        f"a round at {there} added anything (docs/proving-ground.md). Measure yours: srlm eval judge."
     )
 
 
@@ -89,8 +89,8 @@ def warning(accuracy: float, samples: int, margin: float = 0.0) -> str:
     place = min(weak, key=lambda one: abs(one.accuracy - accuracy))
     asked, there = _where(samples, margin), _where(place.samples, place.margin)
     return (
-        f"A judge that is right on {accuracy:.0%} of held-out pairs is weak for {asked}: in the small world one "
-        f"right on {place.accuracy:.0%} changed the truth at {there} by {place.gain:+.2f} "
+        f"A judge that is right on {accuracy:.0%} of held-out pairs is weak for {asked}: in the small world "
+        f"one right on {place.accuracy:.0%} changed the truth at {there} by {place.gain:+.2f} "
         f"[{place.low:+.2f}, {place.high:+.2f}] of 5 points (docs/proving-ground.md)."
     )
 
