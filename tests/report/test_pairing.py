@@ -152,19 +152,19 @@ def test_seeds_of_a_setting_are_the_unit(tmp_path):
         for seed, extra in enumerate(extras)
     ]
     found = pairing(runs)
-    assert list(found.seeds) == ["dpo.beta=1", "dpo.beta=3"]
+    assert list(found.seeds) == ["b1", "b3"]
     differences, means = found.tables
     rows = dict(differences.rows)
-    tokens = rows["dpo.beta=3 – dpo.beta=1: Answer tokens"]
+    tokens = rows["b3 – b1: Answer tokens"]
     changes = [1.0, 2.0, 6.0]
     interval = stats.ttest_1samp(changes, 0).confidence_interval()
     assert [cell.text for cell in tokens] == ["+3.000", tokens[1].text, "3", "+1.00 +2.00 +6.00"]
     assert tokens[0].interval == f"[{interval.low:+.3f}, {interval.high:+.3f}]"
     assert float(tokens[1].text) == pytest.approx(stats.ttest_1samp(changes, 0).pvalue, rel=0.05)
-    assert f"dpo.beta=3 – dpo.beta=1: {FROZEN_WIN_RATE.format('M1')}" in rows
+    assert f"b3 – b1: {FROZEN_WIN_RATE.format('M1')}" in rows
     assert [(name, cells[0].text, cells[1].text) for name, cells in means.rows][::3] == [
-        ("dpo.beta=1", "M1", "3"),
-        ("dpo.beta=3", "M2", "3"),
+        ("b1", "M1", "3"),
+        ("b3", "M2", "3"),
     ]
     assert Beside(runs, {}).name == "2 settings, 3 seeds"
 

@@ -21,6 +21,8 @@ from srlm.report.tables import harness_mean
 
 Seeds = Mapping[str, Mapping[int, Page]]
 """By setting and seed the page of a run."""
+_SWEPT = re.compile(r"/seed\d+$")
+"""As a sweep's runs are called, after their setting."""
 LONGEST = 60
 """Characters of a setting's name."""
 EARLIER = ("M0", "SFT")
@@ -62,7 +64,10 @@ def pairing(pages: Sequence[Page]) -> Pairing:
 
 
 def by_setting(pages: Sequence[Page]) -> Seeds:
-    """The runs of each setting by seed; a setting is called by what it differs in, or by its first run."""
+    """The runs of each setting by seed.
+
+    A setting is called as its folder in a sweep, or by what it differs in, or by its first run.
+    """
     alike: dict[tuple[str, int], list[Page]] = {}
     seen: list[tuple[str, Any]] = []
     for page in pages:
@@ -75,12 +80,15 @@ def by_setting(pages: Sequence[Page]) -> Seeds:
     groups = list(alike.values())
     firsts = [group[0].config for group in groups]
     keys = sorted({key for one in firsts for key in one if any(one[key] != two.get(key) for two in firsts)})
+    swept = {_SWEPT.sub("", group[0].name) for group in groups if _SWEPT.search(group[0].name)}
+    named = len(swept) == len(groups)  # each setting has a folder with its seeds in it
     found: dict[str, dict[int, Page]] = {}
     for group in groups:
         name = ",".join(f"{key}={group[0].config.get(key)}" for key in keys if key != "seed")
-        own = re.sub(r"/seed\d+$", "", group[0].name)  # as a sweep's runs are called
+        own = _SWEPT.sub("", group[0].name)
         own = own if own not in found else group[0].name
-        short = name if name and len(name) <= LONGEST and name not in found else own
+        plain = name and len(name) <= LONGEST and name not in found and not named
+        short = name if plain else own
         by_seed = {int(page.config.get("seed", 0)): page for page in group}
         found[short] = dict(sorted(by_seed.items()))
     return found
