@@ -150,7 +150,7 @@ def test_a_sweep_that_is_cut_goes_on_and_its_runs_share_what_they_can(words, tmp
     assert (folder / "dpo.beta=0.1/seed0.json").stat().st_mtime_ns == before
     assert "dpo.beta=0.1  seed 0" not in again.stdout
     assert "M2 is trained" in json.loads((folder / "dpo.beta=0.3/seed0.json").read_text())["verdict"]
-    assert "M1/sft is done" not in again.stdout  # it was taken over
+    assert "dpo.beta=0.3  seed 0  M1/sft: done before" in again.stdout  # it was taken over
     weights = [folder / f"dpo.beta={beta}/seed0/M1/model/model.safetensors" for beta in ("0.1", "0.3")]
     assert weights[0].samefile(weights[1])
     assert (folder / "comparison.html").exists()

@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +19,7 @@ from rich.progress import (
 )
 
 State = dict[str, Any]
+MINUTE = 60.0
 
 
 class Live:
@@ -59,20 +62,28 @@ class Live:
 
 
 class Lines:
-    """One line a finished step, for logs."""
+    """One line a finished step, for logs; and of a long one, a minute apart, how far it is."""
+
+    def __init__(self, say: Callable[[str], None] | None = None) -> None:
+        self._say = say or partial(print, flush=True)
+        self._said = 0.0
 
     def __enter__(self) -> "Lines":
         return self
 
     def __exit__(self, *_: object) -> None: ...
 
-    def begin(self, step: str, done: int, total: int) -> None: ...
+    def begin(self, step: str, done: int, total: int) -> None:
+        self._said = time.monotonic()
 
-    def advance(self, step: str, done: int, total: int, note: str = "") -> None: ...
+    def advance(self, step: str, done: int, total: int, note: str = "") -> None:
+        if time.monotonic() - self._said >= MINUTE:
+            self._said = time.monotonic()
+            self._say(f"{step}: {done} of {total}, {note}".rstrip(", "))
 
     def end(self, step: str, state: State, skipped: bool) -> None:
         took = "done before" if skipped else f"{state['seconds']:.0f} s"
-        print(f"{step}: {took} {summary(state)}".rstrip(), flush=True)
+        self._say(f"{step}: {took} {summary(state)}".rstrip())
 
 
 class JsonLines:

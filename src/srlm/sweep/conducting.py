@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from srlm.console import Lines
 from srlm.errors import ConfigError, SrlmError
 from srlm.loop import run_loop
 from srlm.process import end_with_parent, listen, message_channel, side_by_side
 from srlm.store.lock import take
 from srlm.store.outcome import forget_outcome, save_outcome
-from srlm.store.redo import State
 from srlm.store.run import open_run
 from srlm.sweep.folder import Sweep
 
@@ -74,7 +74,7 @@ def do_run(sweep: Sweep, label: str, seed: int, say: Callable[..., None]) -> Non
     home = sweep.home(label, seed)
     others = [sweep.home(one.label, seed) for one in sweep.settings if one.label != label]
     try:
-        with open_run(home, config, origins, _Told(say), others=others) as run:
+        with open_run(home, config, origins, Lines(lambda line: say(says=line)), others=others) as run:
             forget_outcome(home)
             ended = run_loop(config, run)
             kept = save_outcome(home, verdict=ended.verdict, action=ended.action, best=ended.best)
@@ -82,20 +82,6 @@ def do_run(sweep: Sweep, label: str, seed: int, say: Callable[..., None]) -> Non
         kept = {"failure": " ".join(str(error).split())}
     sweep.keep(label, seed, kept)
     say(says=kept.get("verdict") or f"failed: {kept['failure']}")
-
-
-class _Told:
-    """Tells of every step that was made."""
-
-    def __init__(self, say: Callable[..., None]) -> None:
-        self._say = say
-
-    def begin(self, step: str, done: int, total: int) -> None: ...
-    def advance(self, step: str, done: int, total: int, note: str = "") -> None: ...
-
-    def end(self, step: str, state: State, skipped: bool) -> None:
-        if not skipped:
-            self._say(says=f"{step} is done ({state['seconds']:.0f} s)")
 
 
 def _run_in_a_process(sweep: Sweep, label: str, seed: int, tell: Tell, interrupted: threading.Event) -> None:
