@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from srlm.cli import main
-from srlm.proving import study as study_module
-from srlm.proving.study import Study, conduct, study_of
+from srlm.proving import conducting
+from srlm.proving.conducting import conduct
+from srlm.proving.study import Study, study_of
 from srlm.store.lock import take
 
 TINY = (
@@ -30,7 +31,7 @@ def own_cache(tmp_path, monkeypatch):
 
 def seed_process() -> psutil.Process | None:
     for one in psutil.Process().children(recursive=True):
-        if "srlm.proving.study" in " ".join(one.cmdline()):
+        if "srlm.proving.conducting" in " ".join(one.cmdline()):
             return one
     return None
 
@@ -116,7 +117,7 @@ def test_a_process_that_ends_and_does_nothing_is_counted(tmp_path, monkeypatch):
     study = study_of(tmp_path / "study", ("judge", "oracle"), 1, TINY)
     study.save()
     study.keep(0, "oracle", {"rounds": []})
-    monkeypatch.setattr(study_module, "listen", lambda *_: "")
+    monkeypatch.setattr(conducting, "listen", lambda *_: "")
     conduct(study, print)
     assert "had done nothing" in study.outcome(0, "judge")["failure"]
     assert study.outcome(0, "oracle") == {"rounds": []}
@@ -130,7 +131,7 @@ def test_an_arm_that_is_done_stays_done_when_its_process_dies_after_it(tmp_path,
         study.keep(0, "judge", {"rounds": [1]})
         return "its process ended with status 134"
 
-    monkeypatch.setattr(study_module, "listen", listen)
+    monkeypatch.setattr(conducting, "listen", listen)
     conduct(study, print)
     assert study.outcome(0, "judge") == {"rounds": [1]}
 

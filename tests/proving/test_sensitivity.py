@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from srlm.proving.arms import ARMS, Arm
+from srlm.proving.conducting import run_arm
 from srlm.proving.ground import Ground, prepare
-from srlm.proving.study import Study, run_arm, study_of
+from srlm.proving.study import Study, study_of
 from srlm.records import Pair
 from srlm.store.blocks import Block
 from srlm.training import dpo, jobs

@@ -30,8 +30,9 @@ def prove(words: tuple[str, ...], *, seeds: int, out: Path) -> None:
     import time
 
     from srlm.proving.arms import find
+    from srlm.proving.conducting import conduct
     from srlm.proving.page import page_of, write_page
-    from srlm.proving.study import conduct, study_of
+    from srlm.proving.study import study_of
 
     arms = find(tuple(word for word in words if "=" not in word))
     study = study_of(out, tuple(arms), seeds, tuple(word for word in words if "=" in word))
