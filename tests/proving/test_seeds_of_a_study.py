@@ -80,7 +80,7 @@ def test_an_arm_that_asks_what_m0_has_never_read_is_refused(tmp_path):
     words = ["prove", "judge", "meta-rewarding", "--out", str(tmp_path / "study")]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 2
-    assert "world.talk=0.3" in result.output
+    assert "world.talk=0.6" in result.output
     assert not (tmp_path / "study").exists()
 
 

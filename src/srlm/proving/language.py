@@ -50,7 +50,20 @@ WORDS = tuple(
     )
 )
 """Padding, the unknown and the end first, as `word_tokenizer` wants them."""
-TALK = ("compare", "another", "<asked>", "</asked>", "<one>", "</one>", "<two>", "</two>", "Better:", "tie")
+TALK = (
+    "compare",
+    "another",
+    "<asked>",
+    "</asked>",
+    "<one>",
+    "</one>",
+    "<two>",
+    "</two>",
+    "Better:",
+    "tie",
+    "both",
+    "neither",
+)
 """More words, for worlds that talk about judging."""
 _ASKED = re.compile(r"judge <task> (.*) </task> <work> (.*) </work>\nScore:", re.S)
 

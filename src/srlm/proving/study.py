@@ -97,6 +97,6 @@ def check(study: Study) -> None:
             raise ConfigError(
                 f"arm {arm}",
                 "it asks to compare judgments or to write another task, of which M0 has never read",
-                "give world.talk=0.3 (with --out, for that is another world), or leave the arm out",
+                "give world.talk=0.6 world.documents=100000 (and another --out), or leave the arm out",
             )
         load("proving-ground", [given, *study.overrides, *ARMS[arm].on(study.folder)])

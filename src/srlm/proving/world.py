@@ -120,20 +120,23 @@ def _seen(world: WorldSection, task: Task, answer: str, chance: random.Random) -
 
 
 def _comparison(world: WorldSection, task: Task, answer: str, chance: random.Random) -> str:
-    """Somebody looks at an answer, and prefers of two reviews the one that is nearer to what was seen."""
-    one, two = _judged(world, task, answer, chance), _judged(world, task, answer, chance)
-    seen = _seen(world, task, answer, chance)
-    apart = [_apart(seen, *review) for review in (one, two)]
-    better = "tie" if apart[0] == apart[1] else "AB"[apart[0] > apart[1]]
-    asked = asked_to_judge(task.prompt, answer)
-    return comparison(asked, judgment(*one), judgment(*two), remarks(seen), better)
+    """Two reviews by careless people, and a third who looks, too, and goes through them remark by remark.
+
+    Better is the review that more of the remarks speak for.
+    """
+    one, two, seen = (_seen(world, task, answer, chance) for _ in range(3))
+    said = [_agrees(*remark) for remark in zip(seen, one, two, strict=True)]
+    ahead = said.count("A") - said.count("B")
+    better = "tie" if not ahead else "A" if ahead > 0 else "B"
+    first, second = (judgment(remarks(flags), sum(flags)) for flags in (one, two))
+    return comparison(asked_to_judge(task.prompt, answer), first, second, " ".join(said), better)
 
 
-def _apart(seen: Flags, said: str, score: int) -> int:
-    """In how many remarks a review differs from what was seen; without remarks, by how many points."""
-    if not said:
-        return abs(sum(seen) - score)
-    return sum(one != other for one, other in zip(said.split(), remarks(seen).split(), strict=True))
+def _agrees(seen: bool, one: bool, two: bool) -> str:
+    """Which of two reviews say what was seen of a requirement."""
+    if one == two:
+        return "both" if one == seen else "neither"
+    return "A" if one == seen else "B"
 
 
 def _request(task: Task, chance: random.Random) -> str:
