@@ -84,7 +84,7 @@ def page_of(study: Study) -> Page:
     judges = since_m1(outcomes, "judge")
     gains, alarms = since_m1(outcomes, "sampled"), alarms_table(study)
     return Page(
-        title=f"A proving ground: {len(everything)} arms, {len(study.seeds)} seeds",
+        title=f"A proving ground: {_counted(len(everything), 'arm')}, {_counted(len(study.seeds), 'seed')}",
         verdicts=[*verdicts(outcomes, differences), *_judging(judges)],
         missing=missing(study),
         arms={arm: ARMS[arm].asks for arm in study.arms if arm not in MAP},
@@ -143,6 +143,10 @@ def missing(study: Study) -> list[str]:
     return said
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def _said(one: Difference) -> str:
     how = f"{one.mean:+.2f} points against {one.other}"
     if one.p is None:
@@ -153,8 +157,8 @@ def _said(one: Difference) -> str:
 
 
 def _judging(judges: Sequence[Difference]) -> list[str]:
-    if not judges:
-        return []
+    if all(one.p is None for one in judges):
+        return []  # one seed, or none: nothing can be said
     better = [one.arm for one in judges if one.is_sure and one.mean > 0]
     worse = [one.arm for one in judges if one.is_sure and one.mean < 0]
     said = "Judging on the fixed probe"
