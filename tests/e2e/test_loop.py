@@ -477,7 +477,7 @@ def test_what_later_papers_add_to_a_round_is_trained_on(tiny_config, tiny, tmp_p
         "pairs.earlier=1",
         "judge_training.methods=[meta, self_taught, replay]",
     ]
-    keys += ["judge_training.share=0.49", "judge.judge=M1", "dpo.batch_size=8", "engine.kind=local"]
+    keys += ["judge_training.share=0.49", "dpo.batch_size=8", "engine.kind=local"]
     keys += ["judge_training.max_tokens=8", "evaluation.answers.max_tokens=4", "gates.preset=off"]
     config = load("smollm2", [*tiny_overrides(tiny.path), *keys]).config
     plain = ScriptedEngine()._script
