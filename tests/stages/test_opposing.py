@@ -3,6 +3,7 @@
 import pytest
 
 from srlm.config import PairsSection
+from srlm.judging.checkers import load_checker
 from srlm.records import Example, Judgment, Prompt, Response, content_id
 from srlm.stages.opposing import Side, oppose, oppose_seed
 
@@ -74,3 +75,16 @@ def test_spin_sets_the_seeds_answer_against_a_sample():
 def test_what_only_a_rounds_own_responses_have_is_refused(keys):
     with pytest.raises(ValueError, match=r"opponents=temporal|opponents=own"):
         PairsSection(opponents="temporal", **keys)
+
+
+def by_name(prompt, response):
+    """More points for texts that end in a higher digit, but never from M1."""
+    return -1.0 if "m1" in response else float(response[-1])
+
+
+def test_a_program_may_rank_both_sides():
+    section = PairsSection(rank_by="checker", checker=f"{__name__}:by_name")
+    sides = Side(*said("ahead", "p", 5, 4, 3)), Side(*said("m1", "p", 9, 8))
+    (by_program,) = oppose(section, *sides, load_checker(section.checker))
+    (pair,) = by_program.records
+    assert (pair.chosen_score, pair.rejected_score) == (2.0, -1.0)  # of the judge the first is best

@@ -190,6 +190,8 @@ def test_a_program_may_rank_where_it_knows_the_truth():
     check = load_checker(section.checker)
     found = rank(section, group_of("a", "bbb"), {}, 0, check=check)
     assert [item.score for item in found] == [1.0, 3.0]
+    with pytest.raises(ValueError, match="needs the program"):
+        rank(section, group_of("a", "bbb"), {}, 0)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from srlm.proving.tasks import TOP, is_task, points
 from srlm.records import Pair
 from srlm.store.jsonl import read_records
 
+POINTS = parse_rubric("rubric", RUBRIC)
+"""By which judgments of the small world are read."""
+
 
 def measured(folder: Path) -> list[dict[str, Any]]:
     """The figures of M1, M2 ... in their order, each {name: value}; see `of_model` and those after it."""
@@ -98,7 +101,7 @@ def of_judge_pairs(folder: Path, name: str) -> dict[str, Any]:
 def _off(asked: str, judgment: str) -> float | None:
     """By how many points a judgment of an answer misses the truth; None where there is none, or no score."""
     task, answer = judged_in(asked) or ("", "")
-    score = read_verdict(judgment, "stop", parse_rubric("rubric", RUBRIC)).score
+    score = read_verdict(judgment, "stop", POINTS).score
     return abs(score - points(task, answer)) if is_task(task) and score is not None else None
 
 

@@ -40,12 +40,14 @@ def rank(
     likelihoods: Mapping[str, Likelihood] = NONE,
     check: Checker | None = None,
 ) -> list[Ranked]:
-    """The responses to one prompt that have a score, in their order; `check` is for `rank_by=checker`."""
+    """The responses to one prompt that have a score, in their order; `rank_by=checker` needs `check`."""
     if section.rank_by == "implicit":
         return [
             Ranked(item, implicit_reward(likelihoods[item.id])) for item in group if item.id in likelihoods
         ]
-    if section.rank_by == "checker" and check:
+    if section.rank_by == "checker":
+        if not check:
+            raise ValueError("rank_by=checker needs the program, and none was given")
         return [Ranked(item, check(item.prompt, item.text)) for item in group]
     counts = Counter(answer_of(item.text, section.same_answer) for item in group)
     alike = [counts[answer_of(item.text, section.same_answer)] for item in group]
